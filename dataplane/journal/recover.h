@@ -1,0 +1,64 @@
+/*
+ * Start-up: takes the directory, decides the epoch, finds where the log ends, makes what is there
+ * trustworthy before anyone reads it.  Then replay hands every block over once, in order.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "dataplane/core/clock.h"
+#include "dataplane/journal/reader.h"
+#include "dataplane/journal/writer.h"
+
+struct dp_recovered_segment {
+	uint64_t serial;
+	uint64_t records_before, records_after;
+	uint64_t bytes;	     /* on disk */
+	int64_t last_ns;     /* sealed or created */
+	bool sealed;
+};
+
+struct dp_recovery {
+	uint64_t appliance; /* random, made with the directory */
+	uint64_t epoch;	    /* of this run; durable already */
+	uint64_t last_epoch; /* highest seen in a segment; 0: none */
+	uint64_t next_serial;
+	uint64_t end_lp;   /* where the old log ends */
+	uint64_t records;  /* in the log, over all time */
+	bool clean;	   /* the last run sealed its last segment */
+	struct dp_recovered_segment *segments; /* [segment_count], by serial */
+	uint32_t segment_count;
+	uint64_t damaged_regions, quarantined_records, rewritten_blocks;
+};
+
+enum dp_recover_error {
+	DP_RECOVER_OK,
+	DP_RECOVER_LOCKED,  /* another daemon holds the directory */
+	DP_RECOVER_FOREIGN, /* segments of another appliance: nothing was touched */
+	DP_RECOVER_NEWER,   /* a format version that this build does not know: nothing was touched */
+	DP_RECOVER_IO,	    /* see error */
+};
+
+struct dp_recover_report {
+	enum dp_recover_error kind;
+	int error; /* errno */
+	char what[160]; /* file and step, for the message to the operator */
+};
+
+/*
+ * Takes the lock, reads or makes the appliance id, checks every segment, syncs what the last run may
+ * not have synced (or writes it again to a new segment when that fails or the last run ended
+ * degraded), keeps damaged bytes in quarantine files, seals unsealed segments, makes the new epoch
+ * durable. 0, or -1 with the report filled.
+ */
+int dp_recover(const struct dp_io *io, const struct dp_journal_config *config,
+	const struct dp_now *now, struct dp_recovery **out, struct dp_recover_report *report);
+void dp_recovery_free(struct dp_recovery *r);
+
+/*
+ * Calls each for every block from the oldest segment to end_lp, in log order, each position once.
+ * 0, -errno of the disk, or what `each` returned if not 0.
+ */
+int dp_replay(const struct dp_io *io, const struct dp_recovery *r,
+	int (*each)(void *arg, const struct dp_reader_block *b), void *arg);
