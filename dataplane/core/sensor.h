@@ -1,7 +1,7 @@
 /*
- * The sensors that a worker owns, one table per stream.  Slots live in a slab and never move; a hash
- * index of (tag, slot number) finds them.  A slot is this header and the state of each stage behind
- * it, at offsets fixed when the table is made.  Only the owning worker touches a table.
+ * The sensors that a worker owns, one table per stream.  Slots live in a slab and never move; a
+ * hash index of (tag, slot number) finds them.  A slot is this header and the state of each stage
+ * behind it, at offsets fixed when the table is made.  Only the owning worker touches a table.
  */
 #pragma once
 
@@ -21,6 +21,7 @@ struct dp_seen {
 	uint32_t boot;
 	bool used;
 	uint64_t top, seen;
+	uint64_t first; /* sequences before are not ours to miss */
 };
 
 struct dp_slot {
@@ -29,13 +30,15 @@ struct dp_slot {
 	uint8_t back_count; /* readings in a row behind the watermark by more than max_skew */
 	uint8_t last_index;
 	uint16_t last_flags; /* of the last reading; DP_ROW_NUMBERED says how its id is made */
+	uint16_t timer_bucket;
 	uint32_t timer_next, timer_prev;
-	int64_t timer_due; /* steady; the wheel's bucket; may be earlier than what is really due */
+	int64_t timer_due; /* steady; DP_TIME_NONE: not armed */
 	uint64_t hash;
 	uint64_t life;
-	int64_t event_max;  /* greatest event time that moved the watermark; DP_TIME_NONE at first */
-	int64_t watermark;  /* event_max - lateness, or an idle close's window end if later */
-	int64_t back_event; /* event time of the last reading counted in back_count */
+	uint64_t readings; /* recorded since the slot was made */
+	int64_t event_max; /* greatest event time that moved the watermark; DP_TIME_NONE at first */
+	int64_t watermark; /* event_max - lateness, or an idle close's window end if later */
+	int64_t back_event;	 /* event time of the last reading counted in back_count */
 	int64_t last_arrival_ns; /* Unix */
 	int64_t last_steady_ns;
 	struct dp_seen seen[2]; /* the two latest boots, the later first */
@@ -51,7 +54,7 @@ struct dp_slot {
 struct dp_table_config {
 	const struct dp_stream *stream;
 	uint32_t slots_max;
-	uint64_t seed; /* of this start */
+	uint64_t seed;			  /* of this start */
 	size_t window_bytes, alert_bytes; /* per slot, behind the header, in this order */
 };
 
@@ -61,11 +64,13 @@ struct dp_table {
 	uint64_t seed;
 	size_t stride, window_at, alert_at;
 	char *slab;
-	uint64_t *index; /* tag << 32 | slot + 1; 0 free */
+	uint64_t *index;    /* tag << 32 | slot + 1; 0 free */
 	uint32_t free_head; /* through timer_next; DP_SLOT_NONE */
 	uint32_t fresh;	    /* slots never used from here on */
 	/* timer wheel: DP_WHEEL buckets of DP_WHEEL_TICK_NS, intrusive lists */
 	uint32_t *wheel;
+	uint64_t *wheel_used; /* bit per bucket that holds something */
+	uint32_t armed;
 	int64_t wheel_at; /* next tick to run */
 };
 
@@ -81,14 +86,17 @@ int dp_table_init(struct dp_table *t, const struct dp_table_config *c, struct dp
 /* Seeded hash of an id, for find and add. */
 uint64_t dp_table_hash(const struct dp_table *t, const struct dp_sensor_id *id);
 void dp_table_prefetch(const struct dp_table *t, uint64_t hash);
+void dp_table_prefetch_slot(const struct dp_table *t, uint64_t hash); /* after the one above */
 uint32_t dp_table_find(const struct dp_table *t, const struct dp_sensor_id *id, uint64_t hash);
-/* Zeroed slot with id and hash set, times DP_TIME_NONE; DP_SLOT_NONE when full or unlucky probes. */
+/* Zeroed slot with id and hash set, times DP_TIME_NONE; DP_SLOT_NONE when full or unlucky probes.
+ */
 uint32_t dp_table_add(struct dp_table *t, const struct dp_sensor_id *id, uint64_t hash);
 void dp_table_remove(struct dp_table *t, uint32_t slot);
 
 /* (Re)arms the slot's one timer. */
 void dp_table_arm(struct dp_table *t, uint32_t slot, int64_t due_steady_ns);
-/* Next slot whose timer is due, disarmed, or DP_SLOT_NONE; call until then or bounded by the caller. */
+/* Next slot whose timer is due, disarmed, or DP_SLOT_NONE; call until then or bounded by the
+ * caller. */
 uint32_t dp_table_due(struct dp_table *t, int64_t steady_ns);
 /* Earliest time at which dp_table_due may yield something; INT64_MAX when nothing is armed. */
 int64_t dp_table_deadline(const struct dp_table *t);
