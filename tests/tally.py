@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
 """Counts what `./dev test` ran: one line per case in a results file, summed up at the end.
 
-  tally.py part RESULTS NAME RC SECONDS DIR   cases of a part, from the JUnit files below DIR
-  tally.py case RESULTS PART NAME RC          one case that is a command
-  tally.py sum RESULTS                        the table, then `N passed, N failed[, N skipped]`
+tally.py part RESULTS NAME RC SECONDS DIR   cases of a part, from the JUnit files below DIR
+tally.py case RESULTS PART NAME RC          one case that is a command
+tally.py sum RESULTS                        the table, then `N passed, N failed[, N skipped]`
 """
 
 import sys

@@ -203,6 +203,13 @@ class KafkaServer:
             raise RuntimeError(f"{' '.join(command)}: {done.stderr.decode()}")
         return done.stdout
 
+    def answers(self, timeout_s: float = 0.5) -> bool:
+        try:
+            self._tool("ready", str(timeout_s))
+        except RuntimeError:
+            return False
+        return True
+
     def create_topic(self, topic: str, partitions: int = 1, **settings: str) -> None:
         """Settings by their names with _ for the dots: cleanup_policy="compact"."""
         pairs = [f"{key.replace('_', '.')}={value}" for key, value in settings.items()]

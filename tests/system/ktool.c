@@ -20,7 +20,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { TIMEOUT_MS = 30000, VALUE_BYTES_MAX = 900000 };
+enum { TIMEOUT_MS = 15000, VALUE_BYTES_MAX = 900000 };
 
 static int fail(const char *what, const char *why)
 {
