@@ -8,10 +8,12 @@
  */
 #pragma once
 
+#include <assert.h>
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <string.h>
 
 #include "dataplane/core/mem.h"
 #include "dataplane/journal/block.h"
@@ -29,7 +31,7 @@ struct dp_log {
 	_Alignas(DP_CACHE_LINE) uint64_t open_at; /* position of the open block */
 	struct dp_block *open;			  /* NULL when none is open */
 	int64_t opened_ns;			  /* steady time of the open block's first record */
-	uint64_t next_sequence;
+	uint64_t next_sequence; /* of the next block to open; dense from 1 */
 	uint64_t freed_seen; /* last value read of freed */
 
 	/* worker: writes, writer: reads */
@@ -51,31 +53,37 @@ struct dp_log_config {
 	int64_t linger_ns;
 };
 
+/* Takes ring_bytes of the arena. 0, -EINVAL (sizes that do not go together), -ENOMEM. */
 int dp_log_init(struct dp_log *log, const struct dp_log_config *config, struct dp_arena *arena);
 
 /* ---- worker ---- */
 
 /*
  * May `bytes` more of records, in groups of at most block_max - DP_BLOCK_SEAL_BYTES each, be
- * recorded now whatever way they fall into blocks?  Conservative; false = backpressure.
+ * recorded now whatever way they fall into blocks?  Conservative; false = backpressure.  Holds for
+ * the groups that follow until the next dp_log_seal(): a seal pads to the next DP_DISK_ALIGN.
  */
-bool dp_log_room(struct dp_log *log, size_t bytes);
+static inline bool dp_log_room(struct dp_log *log, size_t bytes);
 
 /*
- * Starts a group of at most `bytes` that must lie in one block: seals the open block when it does
- * not fit, opens one when none is. Room was checked.
+ * Starts a group of at most `bytes` that must lie in one block: seals the open block when it has
+ * reached its size, opens one when none is. Room was checked.
  */
-void dp_log_group(struct dp_log *log, size_t bytes, int64_t steady_ns);
+static inline void dp_log_group(struct dp_log *log, size_t bytes, int64_t steady_ns);
 
-/* Next record of the group, zeroed, head filled. Its index in the block is *index. */
-void *dp_log_record(struct dp_log *log, enum dp_rec_kind kind, size_t bytes, uint32_t *index);
+/*
+ * Next record of the group, zeroed, its bytes and kind filled; `bytes` as the dp_rec_*_bytes()
+ * functions say, a multiple of 8. Its index in the block is *index.
+ */
+static inline void *dp_log_record(
+	struct dp_log *log, enum dp_rec_kind kind, size_t bytes, uint32_t *index);
 
 /* Widen the open block's time ranges; readings pass their event time, other records only arrival. */
-void dp_log_reading_time(struct dp_log *log, int64_t event_ns, int64_t arrival_ns);
-void dp_log_arrival_time(struct dp_log *log, int64_t arrival_ns);
+static inline void dp_log_reading_time(struct dp_log *log, int64_t event_ns, int64_t arrival_ns);
+static inline void dp_log_arrival_time(struct dp_log *log, int64_t arrival_ns);
 
-/* The place of the record last made. */
-struct dp_rec_place dp_log_place(const struct dp_log *log, uint32_t index);
+/* The place of a record of the open block; before anything seals it. */
+static inline struct dp_rec_place dp_log_place(const struct dp_log *log, uint32_t index);
 
 /* Seals the open block if it has reached its size or its linger (or always with `force`). */
 bool dp_log_seal(struct dp_log *log, int64_t steady_ns, bool force);
@@ -92,3 +100,83 @@ static inline uint64_t dp_log_taken(const struct dp_log *log)
 }
 
 void dp_log_release(struct dp_log *log, uint64_t up_to);
+
+/* ---- inlines ---- */
+
+/* The slow branches of the inlines below. */
+void dp_log_open_block(struct dp_log *log);
+void dp_log_seal_block(struct dp_log *log);
+bool dp_log_room_reload(struct dp_log *log, uint64_t need);
+
+static inline bool dp_log_room(struct dp_log *log, size_t bytes)
+{
+	/*
+	 * A block sealed for its size holds DP_BLOCK_SEAL_BYTES at least, so this many are begun;
+	 * each costs a header and less than one page of padding, and the ring's end costs less than
+	 * block_max once.
+	 */
+	uint64_t blocks = bytes / DP_BLOCK_SEAL_BYTES + 2;
+	uint64_t need = log->open_at + (log->open ? log->open->bytes : 0) + bytes +
+		blocks * (DP_BLOCK_HEAD_BYTES + DP_DISK_ALIGN) + log->block_max;
+
+	return need <= log->freed_seen + log->ring_bytes || dp_log_room_reload(log, need);
+}
+
+static inline void dp_log_group(struct dp_log *log, size_t bytes, int64_t steady_ns)
+{
+	assert(bytes <= log->block_max - DP_BLOCK_SEAL_BYTES);
+	if (log->open && log->open->bytes >= DP_BLOCK_SEAL_BYTES)
+		dp_log_seal_block(log);
+	if (!log->open)
+		dp_log_open_block(log);
+	if (log->open->record_count == 0)
+		log->opened_ns = steady_ns;
+}
+
+static inline void *dp_log_record(
+	struct dp_log *log, enum dp_rec_kind kind, size_t bytes, uint32_t *index)
+{
+	struct dp_block *b = log->open;
+	struct dp_rec *rec = (struct dp_rec *)((char *)b + b->bytes);
+	uint64_t records = atomic_load_explicit(&log->records, memory_order_relaxed);
+
+	assert(bytes % 8 == 0 && bytes <= log->block_max - b->bytes);
+	assert(log->open_at + b->bytes + bytes <= log->freed_seen + log->ring_bytes);
+	memset(rec, 0, bytes);
+	rec->bytes = (uint32_t)bytes;
+	rec->kind = (uint8_t)kind;
+	b->bytes += (uint32_t)bytes;
+	*index = b->record_count++;
+	b->reading_count += kind == DP_REC_READING;
+	/* Before the seal's release: who sees a block written sees its records counted here. */
+	atomic_store_explicit(&log->records, records + 1, memory_order_relaxed);
+	return rec;
+}
+
+static inline void dp_log_arrival_time(struct dp_log *log, int64_t arrival_ns)
+{
+	struct dp_block *b = log->open;
+
+	b->arrival_min_ns = arrival_ns < b->arrival_min_ns ? arrival_ns : b->arrival_min_ns;
+	b->arrival_max_ns = arrival_ns > b->arrival_max_ns ? arrival_ns : b->arrival_max_ns;
+}
+
+static inline void dp_log_reading_time(struct dp_log *log, int64_t event_ns, int64_t arrival_ns)
+{
+	struct dp_block *b = log->open;
+
+	b->event_min_ns = event_ns < b->event_min_ns ? event_ns : b->event_min_ns;
+	b->event_max_ns = event_ns > b->event_max_ns ? event_ns : b->event_max_ns;
+	dp_log_arrival_time(log, arrival_ns);
+}
+
+static inline struct dp_rec_place dp_log_place(const struct dp_log *log, uint32_t index)
+{
+	return (struct dp_rec_place){
+		.appliance = log->appliance,
+		.epoch = log->epoch,
+		.sequence = log->open->sequence,
+		.worker = log->worker,
+		.index = index,
+	};
+}
