@@ -8,7 +8,7 @@
  *                    tag_count times (u8 length, bytes)
  *   tail of window:  per field, per bit of stats from the lowest: u32 count or f32 |
  *                    struct dp_rec_score[score_count]
- *   tail of mark:    u64 counters[counter_count]
+ *   tail of mark:    u64 counters[counter_count]; none in a mark of a sensor
  */
 #pragma once
 
@@ -28,11 +28,16 @@ enum dp_rec_kind {
 	DP_REC_KINDS, /* one above the last: array bound */
 };
 
+enum {
+	DP_REC_NO_STREAM = 0xffff,
+	DP_MARK_COUNTERS_MAX = 256, /* room for counters that later versions add */
+};
+
 struct dp_rec {
 	uint32_t bytes; /* whole record */
 	uint8_t kind;	/* enum dp_rec_kind */
 	uint8_t id_len; /* sensor id; 0 where the record is of no sensor */
-	uint16_t stream; /* index in the segment's schema; 0xffff where of no stream */
+	uint16_t stream; /* index in the segment's schema; DP_REC_NO_STREAM where of none */
 };
 
 struct dp_rec_reading {
@@ -165,7 +170,8 @@ const char *dp_rec_sensor(const struct dp_rec *rec);
 const float *dp_rec_values(const struct dp_rec_reading *r);
 const struct dp_rec_score *dp_rec_scores(const struct dp_rec_reading *r);
 const uint8_t *dp_rec_tags(const struct dp_rec_reading *r); /* tag_count times (length, bytes) */
-const uint32_t *dp_rec_stats(const struct dp_rec_window *w);  /* u32 or f32 bits */
+const uint32_t *dp_rec_stats(const struct dp_rec_window *w); /* u32 or f32 bits */
+const struct dp_rec_score *dp_rec_window_scores(const struct dp_rec_window *w);
 const uint64_t *dp_rec_counters(const struct dp_rec_mark *m);
 
 /* Where a record stands: needed for the ids of records whose sender does not number. */
@@ -175,8 +181,9 @@ struct dp_rec_place {
 };
 
 /*
- * The record's id (docs/record.md), 128 bits of xxh3 over the canonical tuple of its kind; stable
- * across restarts, resends and a change of the number of workers.
+ * The record's id (docs/block.md), 128 bits of xxh3 over the canonical tuple of its kind, the low
+ * half in id[0]; stable across restarts, resends and a change of the number of workers.
+ * The `life` of a record is id[0] of the reading that made the slot or last reset its watermark.
  */
 void dp_rec_id(const struct dp_rec *rec, const struct dp_stream_set *streams,
 	const struct dp_rec_place *place, uint64_t id[2]);

@@ -1,0 +1,59 @@
+/* How large a reading's records and a block of given streams can become: sizes of rings, buffers.
+ */
+#include <assert.h>
+
+#include "dataplane/core/drop.h"
+#include "dataplane/journal/block.h"
+#include "dataplane/window/window.h"
+
+/* A counter mark is a group of its own, with all counters that a later version may have added. */
+static const size_t mark_bytes_max = sizeof(struct dp_rec_mark) + 8 * (size_t)DP_MARK_COUNTERS_MAX;
+
+_Static_assert((int)DP_COUNTER_COUNT <= (int)DP_MARK_COUNTERS_MAX, "a mark holds every counter");
+
+static size_t reading_bytes_max(const struct dp_stream *s)
+{
+	uint8_t tag_len[DP_TAGS_MAX];
+
+	assert(s->tag_count <= DP_TAGS_MAX);
+	for (uint16_t i = 0; i < s->tag_count; i++)
+		tag_len[i] = DP_TAG_BYTES_MAX;
+	return dp_rec_reading_bytes(s, DP_SENSOR_ID_MAX, tag_len);
+}
+
+static size_t window_bytes_max(const struct dp_stream *s)
+{
+	size_t most = 0;
+
+	for (uint16_t i = 0; i < s->window_count; i++) {
+		size_t n = dp_rec_window_bytes(
+			s, s->windows[i].stats | DP_STAT_COUNT, DP_SENSOR_ID_MAX);
+
+		n += dp_rec_pad(sizeof(struct dp_rec_score) * s->model_count, 8);
+		most = n > most ? n : most;
+	}
+	return most;
+}
+
+size_t dp_rec_bytes_max(const struct dp_stream *s)
+{
+	size_t closes = dp_window_closes_max(s), alerts = 0;
+
+	/* A clock reset or a retirement may clear, beside what a rule finds itself. */
+	for (uint16_t i = 0; i < s->rule_count; i++)
+		alerts += s->rules[i].window >= 0 ? closes + 1 : 2;
+	return reading_bytes_max(s) + closes * window_bytes_max(s) +
+	       alerts * dp_rec_alert_bytes(DP_SENSOR_ID_MAX);
+}
+
+size_t dp_block_bytes_max(const struct dp_stream_set *streams)
+{
+	size_t group = mark_bytes_max;
+
+	for (uint32_t i = 0; i < streams->count; i++) {
+		size_t n = DP_DATAGRAM_READINGS_MAX * dp_rec_bytes_max(&streams->streams[i]);
+
+		group = n > group ? n : group;
+	}
+	return dp_rec_pad(DP_BLOCK_SEAL_BYTES + group, DP_DISK_ALIGN);
+}
