@@ -71,7 +71,7 @@ struct dp_stream {
 	uint16_t number;		      /* what datagram v1 carries; unique within the set */
 	uint16_t field_count, tag_count, window_count, rule_count, model_count;
 	int64_t lateness_ns, max_skew_ns, idle_ns, forget_ns;
-	uint64_t state_hash; /* fields, tags, windows, times: what per-sensor state depends on */
+	uint64_t state_hash; /* dp_stream_state_hash(): what per-sensor state depends on */
 	struct dp_field *fields;
 	struct dp_tag *tags;
 	struct dp_window_def *windows;

@@ -16,6 +16,7 @@
 #include "dataplane/core/batch.h"
 
 _Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "the format is the memory's layout");
+_Static_assert((int)DP_NAME_BYTES_MAX <= (int)DP_SENSOR_ID_MAX, "one check serves both");
 
 #define SCHEMA_MAGIC 0x48435350u /* "PSCH" */
 
@@ -284,7 +285,6 @@ static void get_text(struct source *from, char *to, size_t max)
 {
 	uint8_t len = get_u8(from);
 
-	_Static_assert((int)DP_NAME_BYTES_MAX <= (int)DP_SENSOR_ID_MAX, "one check serves both");
 	from->bad |= len > max;
 	if (from->bad)
 		len = 0;
@@ -355,9 +355,7 @@ static void get_rule(struct source *from, struct dp_rule *r, const struct dp_str
 		     severity < DP_SEVERITY_INFO || severity > DP_SEVERITY_CRITICAL;
 	from->bad |= r->field < -1 || r->field >= s->field_count || r->window < -1 ||
 		     r->window >= s->window_count || r->stat & ~(uint32_t)DP_STAT_ALL ||
-		     r->stat & (r->stat - 1) || (r->window >= 0) != (r->stat != 0) ||
-		     (r->field >= 0) != (kind != DP_RULE_MISSING) ||
-		     (kind == DP_RULE_MISSING && r->window >= 0);
+		     r->stat & (r->stat - 1);
 	r->kind = from->bad ? 0 : (enum dp_rule_kind)kind;
 	r->severity = from->bad ? 0 : (enum dp_severity)severity;
 }

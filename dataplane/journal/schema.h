@@ -21,7 +21,11 @@ uint64_t dp_schema_hash(const struct dp_stream_set *set);
 int dp_schema_read(const void *buf, size_t size, struct dp_stream_set **out);
 void dp_schema_free(struct dp_stream_set *set);
 
-/* Hash of what per-sensor state depends on: dp_stream.state_hash. */
+/*
+ * Hash of what per-sensor state depends on: dp_stream.state_hash.  Names, fields with units, tags,
+ * windows and lateness; the other times are looked up when they are due, so changing one loses no
+ * state.
+ */
 uint64_t dp_stream_state_hash(const struct dp_stream *s);
 
 /* Hash of one rule's definition, for dp_rec_alert.rule_hash. */
