@@ -9,7 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { NAMES_MAX = 32, VISITS_MAX = 200000, NODES_MAX = 200000 };
+enum { NAMES_MAX = 32, KEYS_MAX = 64, VISITS_MAX = 1000000, NODES_MAX = 200000 };
 
 void ctl_fail(struct ctl_cx *cx, const struct ctl_node *node, const char *format, ...)
 {
@@ -102,6 +102,21 @@ void ctl_path_pop(struct ctl_cx *cx, size_t len)
 	cx->path[len] = 0;
 }
 
+const char *ctl_meant(const struct ctl_cx *cx, const char *name, const char *const *names, size_t count)
+{
+	/* Not for errors that nobody will see: a hostile file can have millions. */
+	return cx->errors->count < CTL_ERRORS_MAX ? ctl_did_you_mean(name, names, count) : NULL;
+}
+
+/* Takes one from the budget of values; false, and an error the first time, when it is spent. */
+static bool spend(struct ctl_cx *cx, const struct ctl_node *node)
+{
+	if (cx->budget == 1)
+		ctl_fail(cx, node, "too many values, aliases included");
+	cx->budget -= cx->budget > 0;
+	return cx->budget > 0;
+}
+
 static void unknown_key(
 	struct ctl_cx *cx, const struct ctl_object *object, const struct ctl_node *child)
 {
@@ -111,7 +126,7 @@ static void unknown_key(
 
 	for (const struct ctl_key *k = object->keys; k->name && count < NAMES_MAX; k++)
 		names[count++] = k->name;
-	meant = ctl_did_you_mean(child->name, names, count);
+	meant = ctl_meant(cx, child->name, names, count);
 	at.line = child->name_line;
 	at.column = child->name_column;
 	path = ctl_path_push(cx, child->name);
@@ -189,7 +204,11 @@ void ctl_parse_object(
 		ctl_fail(cx, node, node->null ? "has no value" : "must be a map of keys to values");
 		return;
 	}
-	for (const struct ctl_node *c = node->children; c; c = c->next) {
+	if (node->count > KEYS_MAX) {
+		ctl_fail(cx, node, "has %u keys, far more than there are", node->count);
+		return;
+	}
+	for (const struct ctl_node *c = node->children; c && spend(cx, node); c = c->next) {
 		if (!ctl_key_find(object, c->name))
 			unknown_key(cx, object, c);
 	}
@@ -197,11 +216,8 @@ void ctl_parse_object(
 		object->begin(cx, to);
 	/* In the order of the table, so that what a key refers to is there before it. */
 	for (const struct ctl_key *k = object->keys; k->name; k++) {
-		if (!cx->budget) {
-			ctl_fail(cx, node, "too many values, aliases included");
+		if (!spend(cx, node))
 			return;
-		}
-		cx->budget--;
 		parse_key(cx, object, k, node, to);
 	}
 	if (object->finish)
@@ -271,15 +287,13 @@ const char *ctl_resolve_path(struct ctl_cx *cx, const char *text)
 		&cx->config->pool, "%.*s/%s", (int)(slash - cx->file), cx->file, text);
 }
 
-static void check(struct ctl_cx *cx)
+static void check(struct ctl_cx *cx, uint32_t errors_before)
 {
-	uint32_t before = cx->errors->count + cx->errors->left_out;
-
 	ctl_check_streams(cx);
 	ctl_check_inputs(cx);
 	ctl_check_outputs(cx);
 	ctl_check_places(cx);
-	if (cx->errors->count + cx->errors->left_out == before)
+	if (cx->errors->count + cx->errors->left_out == errors_before)
 		ctl_check_bounds(cx);
 }
 
@@ -303,7 +317,7 @@ int ctl_config_parse(const char *text, size_t len, const char *file, struct ctl_
 	if (root) {
 		ctl_parse_object(cx, ctl_root_object(), root, config);
 		qsort(cx->origins, cx->origin_count, sizeof(*cx->origins), by_address);
-		check(cx);
+		check(cx, before);
 	}
 	ok = root && errors->count + errors->left_out == before;
 	free(cx->origins);

@@ -8,7 +8,10 @@
 
 #include "control/config/parse.h"
 
-enum { SHOWN = 60 }; /* bytes of a user's text that a message repeats */
+enum {
+	SHOWN = 60, /* bytes of a user's text that a message repeats */
+	CHOICES_MAX = 32,
+};
 
 const char *ctl_scalar(struct ctl_cx *cx, const struct ctl_node *node, const char *what)
 {
@@ -264,7 +267,7 @@ static int choose(
 		names[count++] = c->name;
 		at += (size_t)snprintf(all + at, sizeof(all) - at, "%s%s", at ? ", " : "", c->name);
 	}
-	meant = ctl_did_you_mean(text, names, count);
+	meant = ctl_meant(cx, text, names, count);
 	ctl_fail(cx, node, "\"%.*s\" is none of: %s%s%s%s", SHOWN, text, all,
 		meant ? "; did you mean " : "", meant ? meant : "", meant ? "?" : "");
 	return 0;
@@ -289,6 +292,9 @@ static void read_choices(
 			bits |= (uint32_t)c->value;
 	} else if (node->kind != CTL_LIST || !node->count) {
 		ctl_fail(cx, node, node->null ? "has no value" : "must be a list of words");
+	} else if (node->count > CHOICES_MAX) {
+		ctl_fail(cx, node, "has %u elements, far more than there are words", node->count);
+		return;
 	}
 	for (const struct ctl_node *c = node->kind == CTL_LIST ? node->children : NULL; c;
 		c = c->next) {
@@ -450,7 +456,7 @@ static void read_reference(
 	memcpy(to, &index, sizeof(index));
 	if (index >= 0)
 		return;
-	meant = ctl_did_you_mean(text, names, count);
+	meant = ctl_meant(cx, text, names, count);
 	ctl_fail(cx, node, "there is no %s \"%.*s\"%s%s%s", among->what, SHOWN, text,
 		meant ? ", did you mean " : "", meant ? meant : "", meant ? "?" : "");
 }

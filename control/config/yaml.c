@@ -16,7 +16,8 @@ struct anchor {
 
 struct frame {
 	struct ctl_node *node, *last;
-	const char *name; /* key read, value still to come; NULL otherwise */
+	const char *name; /* key read last */
+	bool waiting;	  /* for the value of that key */
 	uint32_t name_line, name_column;
 };
 
@@ -68,7 +69,7 @@ const struct ctl_node *ctl_node_find(const struct ctl_node *map, const char *nam
 	return NULL;
 }
 
-/* Key path of what is being built. */
+/* Key path of what is being built: frames below the last have taken their child already. */
 static const char *path_of(const struct builder *b, char path[PATH_BYTES])
 {
 	size_t at = 0;
@@ -76,10 +77,12 @@ static const char *path_of(const struct builder *b, char path[PATH_BYTES])
 	path[0] = 0;
 	for (uint32_t i = 0; i < b->depth && at < PATH_BYTES; i++) {
 		const struct frame *f = &b->stack[i];
+		bool last = i + 1 == b->depth;
 
 		if (f->node->kind == CTL_LIST)
-			at += (size_t)snprintf(path + at, PATH_BYTES - at, "[%u]", f->node->count);
-		else if (f->name)
+			at += (size_t)snprintf(
+				path + at, PATH_BYTES - at, "[%u]", f->node->count - !last);
+		else if (!last || f->waiting)
 			at += (size_t)snprintf(
 				path + at, PATH_BYTES - at, "%s%s", at ? "." : "", f->name);
 	}
@@ -138,7 +141,7 @@ static struct ctl_node *add_node(struct builder *b, enum ctl_node_kind kind)
 		n->name = f->name;
 		n->name_line = f->name_line;
 		n->name_column = f->name_column;
-		f->name = NULL;
+		f->waiting = false;
 	}
 	if (f->last)
 		f->last->next = n;
@@ -158,7 +161,7 @@ static bool wants_name(const struct builder *b)
 {
 	const struct frame *f = b->depth ? &b->stack[b->depth - 1] : NULL;
 
-	return f && f->node->kind == CTL_MAP && !f->name;
+	return f && f->node->kind == CTL_MAP && !f->waiting;
 }
 
 static void on_scalar(struct builder *b, const struct fy_event *e)
@@ -184,6 +187,7 @@ static void on_scalar(struct builder *b, const struct fy_event *e)
 		f->name = ctl_pool_text(b->pool, text, len);
 		f->name_line = b->line;
 		f->name_column = b->column;
+		f->waiting = true;
 		return;
 	}
 	n = add_node(b, CTL_SCALAR);
@@ -295,9 +299,9 @@ static void on_end(struct builder *b)
 {
 	struct ctl_node *n = b->stack[b->depth - 1].node;
 
-	b->depth--;
 	if (n->kind == CTL_MAP && n->count > 1)
 		check_duplicates(b, n);
+	b->depth--;
 }
 
 static void on_event(struct builder *b, struct fy_event *e)
@@ -308,7 +312,7 @@ static void on_event(struct builder *b, struct fy_event *e)
 	if (mark) {
 		b->line = (uint32_t)mark->line + 1;
 		b->column = (uint32_t)mark->column + 1;
-	} else if (f && f->name) {
+	} else if (f && f->waiting) {
 		b->line = f->name_line;
 		b->column = f->name_column;
 	}
