@@ -33,6 +33,7 @@ static void lay_out(struct dp_batch *b, const struct dp_stream *s, struct carve 
 	b->event_ns = carve(c, rows, sizeof(*b->event_ns));
 	b->arrival_ns = carve(c, rows, sizeof(*b->arrival_ns));
 	b->seq = carve(c, rows, sizeof(*b->seq));
+	b->seen = carve(c, rows, sizeof(*b->seen));
 	b->boot = carve(c, rows, sizeof(*b->boot));
 	b->slot = carve(c, rows, sizeof(*b->slot));
 	b->flags = carve(c, rows, sizeof(*b->flags));
@@ -75,6 +76,7 @@ static void copy_row(struct dp_batch *dst, uint32_t to, const struct dp_batch *s
 	dst->event_ns[to] = src->event_ns[from];
 	dst->arrival_ns[to] = src->arrival_ns[from];
 	dst->seq[to] = src->seq[from];
+	dst->seen[to] = src->seen[from];
 	dst->boot[to] = src->boot[from];
 	dst->slot[to] = src->slot[from];
 	dst->flags[to] = src->flags[from];

@@ -44,6 +44,7 @@ struct dp_batch {
 	uint64_t *key; /* dp_sensor_key(id): unseeded, decides the owner */
 	int64_t *event_ns, *arrival_ns; /* Unix time */
 	uint64_t *seq;
+	uint64_t *seen; /* admit: the duplicate bitmap as of this row, bit k = seq - k */
 	uint32_t *boot;
 	uint32_t *slot;
 	uint16_t *flags;

@@ -272,11 +272,9 @@ uint32_t dp_table_due(struct dp_table *t, int64_t steady_ns)
 		if (due <= steady_ns)
 			return slot;
 		wheel_put(t, slot, due); /* was beyond the horizon */
-		if (tick_of(due) <= tick)
-			break;
 	}
-	if (now_tick > t->wheel_at && !t->armed)
-		t->wheel_at = now_tick;
+	if (now_tick > t->wheel_at)
+		t->wheel_at = now_tick; /* no bucket up to here holds anything */
 	return DP_SLOT_NONE;
 }
 
