@@ -34,6 +34,8 @@ static const struct ctl_origin *origin_of(const struct ctl_cx *cx, const void *a
 {
 	const struct ctl_origin wanted = {.address = address};
 
+	if (!cx->origin_count)
+		return NULL;
 	return bsearch(&wanted, cx->origins, cx->origin_count, sizeof(*cx->origins), by_address);
 }
 
@@ -102,7 +104,8 @@ void ctl_path_pop(struct ctl_cx *cx, size_t len)
 	cx->path[len] = 0;
 }
 
-const char *ctl_meant(const struct ctl_cx *cx, const char *name, const char *const *names, size_t count)
+const char *ctl_meant(
+	const struct ctl_cx *cx, const char *name, const char *const *names, size_t count)
 {
 	/* Not for errors that nobody will see: a hostile file can have millions. */
 	return cx->errors->count < CTL_ERRORS_MAX ? ctl_did_you_mean(name, names, count) : NULL;
@@ -200,6 +203,8 @@ static void parse_key(struct ctl_cx *cx, const struct ctl_object *object, const 
 void ctl_parse_object(
 	struct ctl_cx *cx, const struct ctl_object *object, const struct ctl_node *node, void *to)
 {
+	if (object->begin) /* first, so that what is no map has no valid indexes either */
+		object->begin(cx, to);
 	if (node->kind != CTL_MAP) {
 		ctl_fail(cx, node, node->null ? "has no value" : "must be a map of keys to values");
 		return;
@@ -212,8 +217,6 @@ void ctl_parse_object(
 		if (!ctl_key_find(object, c->name))
 			unknown_key(cx, object, c);
 	}
-	if (object->begin)
-		object->begin(cx, to);
 	/* In the order of the table, so that what a key refers to is there before it. */
 	for (const struct ctl_key *k = object->keys; k->name; k++) {
 		if (!spend(cx, node))
@@ -314,8 +317,9 @@ int ctl_config_parse(const char *text, size_t len, const char *file, struct ctl_
 	cx->budget = VISITS_MAX;
 	config->file = cx->file = ctl_pool_text(&config->pool, file, strlen(file));
 	root = ctl_yaml_parse(&cx->scratch, file, text, len, &limits, errors);
-	if (root) {
+	if (root)
 		ctl_parse_object(cx, ctl_root_object(), root, config);
+	if (cx->origin_count) { /* else the root is no map */
 		qsort(cx->origins, cx->origin_count, sizeof(*cx->origins), by_address);
 		check(cx, before);
 	}

@@ -69,8 +69,8 @@ void ctl_path_pop(struct ctl_cx *cx, size_t len);
 const char *ctl_scalar(struct ctl_cx *cx, const struct ctl_node *node, const char *what);
 
 /* ctl_did_you_mean, as long as there is room for errors. */
-const char *ctl_meant(const struct ctl_cx *cx, const char *name, const char *const *names,
-	size_t count);
+const char *ctl_meant(
+	const struct ctl_cx *cx, const char *name, const char *const *names, size_t count);
 
 /* An absolute path, or one counted from the config's folder; on the config's pool. */
 const char *ctl_resolve_path(struct ctl_cx *cx, const char *text);

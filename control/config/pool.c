@@ -6,7 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { CHUNK_BYTES = 64 << 10, ALIGN = 16 };
+enum { CHUNK_BYTES = 16 << 10, ALIGN = 16 };
 
 struct ctl_pool_chunk {
 	struct ctl_pool_chunk *next;

@@ -122,6 +122,7 @@ static const struct broken table[] = {
 	{ "number: 7", "number: -1", 5, "streams[0].number", "not a whole number" },
 	{ "inputs:", "  - {name: b, number: 7, fields: [{name: x}]}\ninputs:", 21,
 		"streams[1].number", "number of stream \"air\" too" },
+	{ "      - {name: gone", "      - gone\n      - {name: x", 20, "streams[0].alerts[1]", "must be a map of keys" },
 	{ "inputs:", "  - {name: air, fields: [{name: x}]}\ninputs:", 21, "streams[1].name",
 		"stream \"air\" is already in line 4" },
 	{ "inputs:", "  - {name: b, fields: [{name: x}]}\ninputs:", 26, "inputs[1].stream",
