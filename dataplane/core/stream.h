@@ -54,7 +54,8 @@ struct dp_rule {
 	int16_t window; /* index when the rule is on a statistic of a closed window, else -1 */
 	uint32_t stat;	/* one enum dp_stat bit when window >= 0, else 0 */
 	double threshold, hysteresis;
-	uint32_t count;	     /* consecutive readings (or windows) that must violate; periods for MISSING */
+	/* Consecutive readings (or windows) that must violate; periods for MISSING; 0 = only duration_ns. */
+	uint32_t count;
 	int64_t duration_ns; /* or: violated without a break for this long in event time; 0 = off */
 	int64_t period_ns;   /* expected period, for DP_RULE_MISSING */
 };
