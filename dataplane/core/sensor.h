@@ -47,7 +47,11 @@ struct dp_slot {
 	uint32_t pos_index; /* place of the last record applied */
 	uint64_t pos_epoch, pos_sequence;
 	uint32_t pos_worker;
+	/* place of the last reading, for its id when the sender does not number */
+	uint64_t read_epoch, read_sequence;
+	uint32_t read_worker, read_index;
 	uint32_t raised;  /* bit per rule: alert is open */
+	bool rearm; /* the timer has fired since the last reading */
 	bool idle_closed; /* windows were closed idle since the last reading */
 };
 

@@ -97,7 +97,7 @@ void dp_steer_out(struct dp_steer_peer *p, struct dp_batch *b, struct dp_counter
 		if (owner == p->self) {
 			for (uint32_t i = 0; i < rows; i++)
 				dp_batch_move_row(b, kept++, row + i);
-		} else if (put_group(&p->to[owner], b, row, rows)) {
+		} else if (put_group(p->to[owner], b, row, rows)) {
 			p->touched |= 1u << owner;
 		} else {
 			dp_count(c, DP_C_DROP_STEER_FULL, rows);
@@ -114,7 +114,7 @@ uint32_t dp_steer_publish(struct dp_steer_peer *p)
 		uint32_t owner = (uint32_t)__builtin_ctz(p->touched);
 
 		p->touched &= p->touched - 1;
-		if (dp_ring_publish(&p->to[owner]))
+		if (dp_ring_publish(p->to[owner]))
 			woken |= 1u << owner;
 	}
 	return woken;

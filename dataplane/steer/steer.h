@@ -23,7 +23,7 @@ static inline uint32_t dp_owner(uint64_t key, uint32_t workers)
 uint64_t dp_steer_ring_bytes(const struct dp_stream_set *streams);
 
 struct dp_steer_peer {
-	struct dp_ring *to; /* [i]: ring from this worker to worker i; own entry unused */
+	struct dp_ring **to; /* [i]: ring from this worker to worker i; own entry NULL */
 	uint32_t self, workers;
 	uint32_t touched; /* bit per worker: something was put and not yet published */
 };

@@ -1,0 +1,329 @@
+/* Replay: between recover and the first turn. Owns the ledger's recovery and the routing to owners.
+ */
+#include "dataplane/core/replay.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* One run's part of the ledger: the last mark of each worker and what the log holds after it. */
+struct run {
+	uint64_t epoch;
+	uint64_t marked[DP_WORKERS_MAX][DP_COUNTER_COUNT];
+	uint64_t after[DP_WORKERS_MAX][DP_COUNTER_COUNT];
+};
+
+struct replayer {
+	struct dp_worker *workers;
+	uint32_t count;
+	const struct dp_stream_set *streams;
+	const struct dp_stream_set *known; /* the set that `map` is for */
+	int32_t map[DP_STREAMS_MAX];	   /* index there -> index here, -1: gone or changed */
+	struct dp_replayed *out;
+	uint64_t dropped[DP_STREAMS_MAX + 1]; /* readings per stream of ours; last: of none */
+	uint64_t before[DP_COUNTER_COUNT];    /* totals of runs before `run` */
+	struct run run;
+};
+
+/* ---- streams ---- */
+
+static void map_streams(struct replayer *p, const struct dp_stream_set *theirs)
+{
+	if (p->known == theirs)
+		return;
+	p->known = theirs;
+	for (uint32_t i = 0; i < theirs->count; i++) {
+		p->map[i] = -1;
+		for (uint32_t k = 0; k < p->streams->count; k++) {
+			const struct dp_stream *ours = &p->streams->streams[k];
+
+			if (strcmp(ours->name, theirs->streams[i].name) == 0 &&
+				ours->state_hash == theirs->streams[i].state_hash)
+				p->map[i] = (int32_t)k;
+		}
+	}
+}
+
+/* ---- ledger ---- */
+
+static void close_run(struct replayer *p)
+{
+	for (uint32_t w = 0; w < DP_WORKERS_MAX; w++)
+		for (uint32_t i = 0; i < DP_COUNTER_COUNT; i++)
+			p->before[i] += p->run.marked[w][i] + p->run.after[w][i];
+	memset(&p->run, 0, sizeof(p->run));
+}
+
+static void take_mark(struct replayer *p, uint32_t worker, const struct dp_rec_mark *m)
+{
+	const uint64_t *v = dp_rec_counters(m);
+
+	memset(p->run.marked[worker], 0, sizeof(p->run.marked[worker]));
+	memset(p->run.after[worker], 0, sizeof(p->run.after[worker]));
+	for (uint32_t i = 0; i < m->counter_count && i < DP_COUNTER_COUNT; i++)
+		p->run.marked[worker][i] = v[i];
+	/* worker 0 began its run with the totals of all runs before */
+	if (worker == 0)
+		memset(p->before, 0, sizeof(p->before));
+}
+
+static void count_after(struct replayer *p, uint32_t worker, const struct dp_rec *rec)
+{
+	static const enum dp_counter of_kind[DP_REC_KINDS] = {
+		[DP_REC_READING] = DP_C_RECORDS_READING,
+		[DP_REC_WINDOW] = DP_C_RECORDS_WINDOW,
+		[DP_REC_ALERT] = DP_C_RECORDS_ALERT,
+		[DP_REC_GAP] = DP_C_RECORDS_GAP,
+		[DP_REC_MARK] = DP_C_RECORDS_MARK,
+	};
+	uint64_t *after = p->run.after[worker];
+
+	after[of_kind[rec->kind]]++;
+	if (rec->kind == DP_REC_READING) {
+		bool first = ((const struct dp_rec_reading *)rec)->group != 0;
+
+		after[DP_C_RX_DATAGRAMS] += first;
+		after[DP_C_DECODED_DATAGRAMS] += first;
+		after[DP_C_DECODED_READINGS]++;
+		after[DP_C_RECORDED]++;
+		after[DP_C_REC_RECOVERED]++;
+	}
+}
+
+/* ---- sensors ---- */
+
+struct target {
+	struct dp_worker_stream *ws;
+	uint32_t slot;
+};
+
+static struct dp_sensor_id id_of(const struct dp_rec *rec)
+{
+	struct dp_sensor_id id = {.len = rec->id_len};
+
+	memcpy(id.bytes, dp_rec_sensor(rec), rec->id_len);
+	return id;
+}
+
+/* The slot of the record's sensor at its owner of today; a reading makes one. */
+static bool find_target(
+	struct replayer *p, const struct dp_rec *rec, int32_t stream, struct target *t)
+{
+	struct dp_sensor_id id = id_of(rec);
+	uint32_t owner = dp_owner(dp_sensor_key(&id), p->count);
+	uint64_t hash;
+
+	t->ws = &p->workers[owner].per_stream[stream];
+	hash = dp_table_hash(&t->ws->table, &id);
+	t->slot = dp_table_find(&t->ws->table, &id, hash);
+	if (t->slot != DP_SLOT_NONE || rec->kind != DP_REC_READING)
+		return t->slot != DP_SLOT_NONE;
+	t->slot = dp_table_add(&t->ws->table, &id, hash);
+	if (t->slot == DP_SLOT_NONE)
+		return false;
+	dp_window_slot_init(&t->ws->windows, &t->ws->table, dp_table_slot(&t->ws->table, t->slot));
+	dp_alert_slot_init(&t->ws->alerts, &t->ws->table, dp_table_slot(&t->ws->table, t->slot));
+	return true;
+}
+
+static void note_place(struct dp_slot *s, const struct dp_block *b, uint32_t index)
+{
+	s->pos_epoch = b->epoch;
+	s->pos_sequence = b->sequence;
+	s->pos_worker = b->worker;
+	s->pos_index = index;
+}
+
+static void apply_reading(const struct target *t, const struct dp_rec_reading *r)
+{
+	struct dp_slot *s = dp_table_slot(&t->ws->table, t->slot);
+	const float *values = dp_rec_values(r);
+
+	dp_window_replay_reading(&t->ws->windows, &t->ws->table, t->slot, r, values);
+	dp_alert_replay_reading(&t->ws->alerts, &t->ws->table, t->slot, r, values);
+	if ((r->flags & DP_ROW_NUMBERED) && r->group)
+		dp_seen_restore(s, r->boot, r->seq, r->seen);
+	s->life = r->life;
+	s->last_arrival_ns = s->last_steady_ns = r->arrival_ns;
+	s->last_seq = r->seq;
+	s->last_boot = r->boot;
+	s->last_index = r->index;
+	s->last_flags = r->flags;
+	s->read_epoch = s->pos_epoch;
+	s->read_sequence = s->pos_sequence;
+	s->read_worker = s->pos_worker;
+	s->read_index = s->pos_index;
+	s->idle_closed = false;
+	s->readings++;
+}
+
+static void apply(struct replayer *p, const struct target *t, const struct dp_rec *rec)
+{
+	struct dp_slot *s = dp_table_slot(&t->ws->table, t->slot);
+
+	switch (rec->kind) {
+	case DP_REC_READING:
+		apply_reading(t, (const struct dp_rec_reading *)rec);
+		p->out->readings++;
+		break;
+	case DP_REC_WINDOW: {
+		const struct dp_rec_window *w = (const struct dp_rec_window *)rec;
+
+		dp_window_replay_close(&t->ws->windows, &t->ws->table, t->slot, w);
+		dp_alert_replay_window(&t->ws->alerts, &t->ws->table, t->slot, w, dp_rec_stats(w));
+		s->idle_closed = w->reason == DP_CLOSE_IDLE;
+		break;
+	}
+	case DP_REC_ALERT:
+		dp_alert_replay_alert(
+			&t->ws->alerts, &t->ws->table, t->slot, (const struct dp_rec_alert *)rec);
+		break;
+	case DP_REC_MARK: /* of a sensor: retired */
+		dp_table_remove(&t->ws->table, t->slot);
+		break;
+	}
+}
+
+static void sensor_record(
+	struct replayer *p, const struct dp_block *b, uint32_t index, const struct dp_rec *rec)
+{
+	int32_t stream = p->map[rec->stream];
+	struct target t;
+
+	if (stream >= 0 && find_target(p, rec, stream, &t)) {
+		note_place(dp_table_slot(&t.ws->table, t.slot), b, index);
+		apply(p, &t, rec);
+	} else if (rec->kind == DP_REC_READING) {
+		p->dropped[stream < 0 ? DP_STREAMS_MAX : stream]++;
+		*(stream < 0 ? &p->out->dropped_schema : &p->out->dropped_limit) += 1;
+	}
+}
+
+static int each_block(void *arg, const struct dp_reader_block *in)
+{
+	struct replayer *p = arg;
+	const struct dp_block *b = in->block;
+	const struct dp_rec *rec;
+	size_t cursor = 0;
+	uint32_t index = 0;
+	bool bad = false;
+
+	map_streams(p, in->streams);
+	if (b->epoch != p->run.epoch) {
+		close_run(p);
+		p->run.epoch = b->epoch;
+	}
+	while ((rec = dp_block_next(b, in->streams, &cursor, &bad))) {
+		count_after(p, b->worker, rec);
+		if (rec->kind == DP_REC_MARK &&
+			((const struct dp_rec_mark *)rec)->what != DP_MARK_RETIRED)
+			take_mark(p, b->worker, (const struct dp_rec_mark *)rec);
+		else if (rec->id_len)
+			sensor_record(p, b, index, rec);
+		index++;
+		p->out->records++;
+	}
+	p->out->blocks++;
+	p->out->unreadable_blocks += bad;
+	return 0;
+}
+
+/* ---- afterwards ---- */
+
+/*
+ * The sums close by what is known: readings taken over but in no mark's or record's count left
+ * neither trace nor promise, so they leave decoded; the gap record bounds how many they were.
+ */
+static void settle(uint64_t v[DP_COUNTER_COUNT])
+{
+	uint64_t disposed = v[DP_C_RECORDED] + v[DP_C_DUPLICATE];
+
+	for (uint32_t i = 0; i < DP_COUNTER_COUNT; i++)
+		if (strncmp(dp_counter_name(i), "dropped.", 8) == 0)
+			disposed += v[i];
+	v[DP_C_DECODED_READINGS] = disposed;
+}
+
+/* Most readings that can have been taken over and not yet been in the log when a run ended. */
+static uint64_t crash_bound(const struct replayer *p)
+{
+	uint64_t n = 0;
+
+	for (uint32_t i = 0; i < p->count; i++)
+		n += p->workers[i].log.ring_bytes / sizeof(struct dp_rec_reading);
+	return n;
+}
+
+static void append_gaps(struct replayer *p, const struct dp_recovery *r, const struct dp_now *now)
+{
+	const struct dp_append *a = &p->workers[0].append;
+	struct dp_gap gap = {.stream = UINT16_MAX, .epoch = r->last_epoch};
+
+	if (r->last_epoch && (!r->clean || p->out->readings_after_mark)) {
+		gap.reason = DP_GAP_CRASH;
+		gap.count = crash_bound(p);
+		dp_append_gap(a, &gap, now);
+	}
+	if (r->quarantined_records || p->out->unreadable_blocks) {
+		gap.reason = DP_GAP_DAMAGE;
+		gap.count = r->quarantined_records;
+		dp_append_gap(a, &gap, now);
+	}
+	for (uint32_t i = 0; i <= DP_STREAMS_MAX; i++) {
+		if (!p->dropped[i])
+			continue;
+		gap.reason = DP_GAP_SCHEMA;
+		gap.count = p->dropped[i];
+		gap.stream = i < DP_STREAMS_MAX ? (uint16_t)i : UINT16_MAX;
+		dp_append_gap(a, &gap, now);
+	}
+}
+
+static uint64_t arm_all(struct dp_worker *w, const struct dp_now *now)
+{
+	uint64_t sensors = 0;
+
+	for (uint32_t i = 0; i < w->streams->count; i++) {
+		struct dp_table *t = &w->per_stream[i].table;
+
+		for (uint32_t slot = 0; slot < t->fresh; slot++) {
+			if (!dp_table_slot(t, slot)->used)
+				continue;
+			dp_table_slot(t, slot)->rearm = true;
+			dp_table_arm(t, slot, now->steady_ns);
+			sensors++;
+		}
+	}
+	return sensors;
+}
+
+int dp_workers_replay(struct dp_worker *workers, uint32_t count, const struct dp_io *io,
+	const struct dp_recovery *r, const struct dp_now *now, struct dp_replayed *out)
+{
+	struct replayer *p = calloc(1, sizeof(*p));
+	int err;
+
+	memset(out, 0, sizeof(*out));
+	if (!p)
+		return -ENOMEM;
+	p->workers = workers;
+	p->count = count;
+	p->streams = workers[0].streams;
+	p->out = out;
+	err = dp_replay(io, r, each_block, p);
+	if (err) {
+		free(p);
+		return err;
+	}
+	for (uint32_t w = 0; w < DP_WORKERS_MAX; w++)
+		out->readings_after_mark += p->run.after[w][DP_C_REC_RECOVERED];
+	close_run(p);
+	settle(p->before);
+	for (uint32_t i = 0; i < DP_COUNTER_COUNT; i++)
+		dp_count(&workers[0].counters, (enum dp_counter)i, p->before[i]);
+	append_gaps(p, r, now);
+	for (uint32_t i = 0; i < count; i++)
+		out->sensors += arm_all(&workers[i], now);
+	free(p);
+	return 0;
+}
