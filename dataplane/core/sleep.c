@@ -36,8 +36,7 @@ void dp_parker_wake(struct dp_parker *p)
 
 void dp_parker_wait(struct dp_parker *p, int also_fd, int64_t timeout_ns)
 {
-	struct pollfd fds[2] = {
-		{.fd = p->fd, .events = POLLIN}, {.fd = also_fd, .events = POLLIN}};
+	struct pollfd fds[2] = {{.fd = p->fd, .events = POLLIN}, {.fd = also_fd, .events = POLLIN}};
 	const int64_t day = 86400 * DP_NS_PER_S;
 	int64_t ns = timeout_ns < 0 || timeout_ns > day ? day : timeout_ns;
 	struct timespec ts = {.tv_sec = ns / DP_NS_PER_S, .tv_nsec = ns % DP_NS_PER_S};

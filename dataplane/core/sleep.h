@@ -18,8 +18,9 @@
 #include "dataplane/core/limits.h"
 
 struct dp_parker {
-	_Alignas(DP_CACHE_LINE) _Atomic uint32_t sleeping; /* sleeper: sets, whoever wakes: clears */
-	int fd; /* eventfd; readable once woken */
+	_Alignas(
+		DP_CACHE_LINE) _Atomic uint32_t sleeping; /* sleeper: sets, whoever wakes: clears */
+	int fd;						  /* eventfd; readable once woken */
 };
 
 int dp_parker_init(struct dp_parker *p);

@@ -7,11 +7,12 @@
 
 #include <stdint.h>
 
+#include "dataplane/core/mem.h"
 #include "dataplane/core/sleep.h"
 #include "dataplane/rx/rx.h"
 
 struct dp_uring_config {
-	const int *fds;		/* bound UDP sockets of this worker, one per input; stay the caller's */
+	const int *fds; /* bound UDP sockets of this worker, one per input; stay the caller's */
 	const uint16_t *inputs; /* index of the input of each */
 	uint32_t count;		/* at most DP_INPUTS_MAX */
 	uint32_t buffers;	/* provided buffers, power of two */
@@ -21,8 +22,8 @@ struct dp_uring_config {
 struct dp_uring;
 
 /* Makes the ring, disabled; 0 or -errno (-ENOSYS, -EPERM: io_uring is not to be had here). */
-int dp_uring_open(const struct dp_uring_config *config, struct dp_arena *arena,
-	struct dp_uring **out);
+int dp_uring_open(
+	const struct dp_uring_config *config, struct dp_arena *arena, struct dp_uring **out);
 size_t dp_uring_bytes(const struct dp_uring_config *config); /* of the arena */
 
 /* From the worker's own thread, once, before the first burst: enables the ring, arms receives. */
