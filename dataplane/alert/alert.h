@@ -45,6 +45,8 @@ struct dp_alerts {
 
 size_t dp_alert_slot_bytes(const struct dp_stream *s);
 int dp_alerts_init(struct dp_alerts *a, const struct dp_stream *s);
+/* Arena bytes that dp_alert_events_init takes at most. */
+size_t dp_alert_events_bytes(const struct dp_stream *s);
 int dp_alert_events_init(struct dp_alert_events *e, const struct dp_stream *s,
 	struct dp_arena *arena);
 void dp_alert_slot_init(const struct dp_alerts *a, const struct dp_table *t, struct dp_slot *s);

@@ -50,6 +50,10 @@ size_t dp_window_slot_bytes(const struct dp_stream *s);
 /* Most windows that one reading can close: bounds dp_closes for a batch. */
 uint32_t dp_window_closes_max(const struct dp_stream *s);
 
+/* Arena bytes that the two inits below take at most. */
+size_t dp_windows_bytes(const struct dp_stream *s);
+size_t dp_closes_bytes(const struct dp_stream *s);
+
 int dp_windows_init(struct dp_windows *w, const struct dp_stream *s, struct dp_counters *counters,
 	struct dp_arena *arena);
 int dp_closes_init(struct dp_closes *c, const struct dp_stream *s, struct dp_arena *arena);
