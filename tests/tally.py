@@ -6,6 +6,7 @@ tally.py case RESULTS PART NAME RC          one case that is a command
 tally.py sum RESULTS                        the table, then `N passed, N failed[, N skipped]`
 """
 
+import re
 import sys
 import xml.etree.ElementTree as xml
 from pathlib import Path
@@ -45,14 +46,16 @@ def cases_of(part: str, path: Path) -> list[Case]:
 def meson_cases(part: str, folder: Path) -> list[Case]:
     """The cases of each program where it wrote them, else the program as one case.
 
+    meson calls a test "project:suite / name", its program is name or test_name.
+
     A program that failed although none of its cases did (a leak found at exit) stays a failure.
     """
     found = []
     programs = cases_of(part, folder / "meson.xml")
     for program in programs:
-        name = program.name.rsplit(".", 1)[-1]
-        path = folder / f"case-{name}.xml"
-        own = cases_of(part, path) if path.exists() else []
+        name = re.split(r"[.] ?|/ ", program.name)[-1]
+        paths = [folder / f"case-{name}.xml", folder / f"case-test_{name}.xml"]
+        own = [case for path in paths if path.exists() for case in cases_of(part, path)]
         if not own or (program.status == "failed" and all(c.status != "failed" for c in own)):
             found.append(program)
         found += own

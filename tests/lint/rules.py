@@ -208,7 +208,13 @@ def unfinished(tree: Tree) -> list[Finding]:
 
 # --- folders explain themselves ----------------------------------------------------------------
 
-NO_README = ["tests/fuzz/corpus/*", "deploy/profiles", "tests/system/kafka", ".ci"]
+NO_README = [
+    "tests/fuzz/corpus/*",
+    "deploy/profiles",
+    "tests/system/kafka",
+    "tests/tsan/criterion",
+    ".ci",
+]
 
 
 def readmes(tree: Tree) -> list[Finding]:

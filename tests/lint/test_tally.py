@@ -5,8 +5,9 @@ from pathlib import Path
 import pytest
 import tally
 
-MESON = """<testsuites><testsuite name="penstock"><testcase name="ring" classname="penstock">{ring}
-</testcase><testcase name="shell" classname="penstock"/></testsuite></testsuites>"""
+MESON = """<testsuites><testsuite name="penstock">
+<testcase name="penstock:unit+threads / ring">{ring}
+</testcase><testcase name="penstock:unit / shell"/></testsuite></testsuites>"""
 CRITERION = """<testsuites><testsuite name="ring"><testcase name="full" status="PASSED"/>
 <testcase name="empty" status="{status}">{inner}</testcase></testsuite></testsuites>"""
 
@@ -21,7 +22,7 @@ def run(tmp_path: Path, capsys: pytest.CaptureFixture[str], rc: int, **files: st
     results, folder = tmp_path / "results.tsv", tmp_path / "unit"
     folder.mkdir()
     for name, text in files.items():
-        (folder / f"{name.replace('_', '-')}.xml").write_text(text)
+        (folder / f"{name.replace('case_', 'case-test_')}.xml").write_text(text)
     tally.main(["part", str(results), "unit", str(rc), "1", str(folder)])
     return last_line(results, capsys)
 
