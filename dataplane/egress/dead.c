@@ -1,0 +1,163 @@
+/* Dead letters: gathered for one block, written and synced before its position passes. */
+#include "dataplane/egress/dead.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { HEAD_BYTES_MAX = 1024 };
+
+static int open_file(struct dp_dead *d, bool make)
+{
+	const struct dp_io_ops *ops = d->io.ops;
+	int h = ops->open(d->io.ctx, d->name, DP_IO_READ | DP_IO_WRITE);
+
+	if (h == -ENOENT && make) {
+		h = ops->open(d->io.ctx, d->name, DP_IO_READ | DP_IO_WRITE | DP_IO_CREATE);
+		if (h >= 0) {
+			int rc = ops->sync_dir(d->io.ctx);
+
+			if (rc) {
+				ops->close(d->io.ctx, h);
+				return rc;
+			}
+		}
+	}
+	if (h < 0)
+		return h;
+	d->handle = h;
+	return 0;
+}
+
+int dp_dead_init(struct dp_dead *d, const struct dp_io *io, const char *output, uint64_t length)
+{
+	int64_t size;
+	int rc;
+
+	memset(d, 0, sizeof(*d));
+	d->io = *io;
+	d->handle = -1;
+	snprintf(d->output, sizeof(d->output), "%s", output);
+	snprintf(d->name, sizeof(d->name), "dead-%s.jsonl", output);
+	rc = open_file(d, false);
+	if (rc == -ENOENT)
+		return 0;
+	if (rc)
+		return rc;
+	size = io->ops->size(io->ctx, d->handle);
+	if (size < 0)
+		return (int)size;
+	d->length = (uint64_t)size;
+	return dp_dead_cut(d, length);
+}
+
+void dp_dead_fini(struct dp_dead *d)
+{
+	if (d->handle >= 0)
+		d->io.ops->close(d->io.ctx, d->handle);
+	free(d->lines);
+}
+
+int dp_dead_cut(struct dp_dead *d, uint64_t length)
+{
+	int rc;
+
+	if (d->length <= length)
+		return 0;
+	rc = d->io.ops->truncate(d->io.ctx, d->handle, length);
+	if (rc == 0)
+		d->length = length;
+	return rc;
+}
+
+static int reserve(struct dp_dead *d, size_t more)
+{
+	size_t need = d->used + more;
+	char *bigger;
+
+	if (need <= d->size)
+		return 0;
+	need += need / 2;
+	bigger = realloc(d->lines, need);
+	if (!bigger)
+		return -ENOMEM;
+	d->lines = bigger;
+	d->size = need;
+	return 0;
+}
+
+/* RFC 4648, section 4. */
+static size_t base64(const uint8_t *from, size_t n, char *out)
+{
+	static const char digits[] =
+		"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+	char *p = out;
+
+	for (size_t i = 0; i < n; i += 3) {
+		size_t left = n - i;
+		uint32_t v = (uint32_t)from[i] << 16 | (left > 1 ? (uint32_t)from[i + 1] << 8 : 0) |
+			     (left > 2 ? from[i + 2] : 0u);
+
+		*p++ = digits[v >> 18];
+		*p++ = digits[v >> 12 & 63];
+		*p++ = left > 1 ? digits[v >> 6 & 63] : '=';
+		*p++ = left > 2 ? digits[v & 63] : '=';
+	}
+	return (size_t)(p - out);
+}
+
+int dp_dead_add(
+	struct dp_dead *d, const struct dp_dead_place *place, const char *text, size_t bytes)
+{
+	const struct dp_block *b = place->block;
+	size_t why_bytes = strnlen(place->why, 64);
+	size_t payload = text ? bytes : (b->bytes + 2u) / 3 * 4;
+	int rc = reserve(d, HEAD_BYTES_MAX + payload);
+	char *p;
+
+	if (rc)
+		return rc;
+	p = d->lines + d->used;
+	p += sprintf(p, "{\"output\":\"");
+	p = dp_json_escape(p, d->output, strlen(d->output));
+	p += sprintf(p, "\",\"reason\":\"");
+	p = dp_json_escape(p, place->why, why_bytes);
+	p += sprintf(p,
+		"\",\"epoch\":%" PRIu64 ",\"worker\":%" PRIu32 ",\"sequence\":%" PRIu64
+		",\"index\":%" PRIu32 ",\"%s",
+		b->epoch, b->worker, b->sequence, place->index, text ? "record\":" : "block\":\"");
+	if (text) {
+		memcpy(p, text, bytes);
+		p += bytes;
+	} else {
+		p += base64((const uint8_t *)b, b->bytes, p);
+		*p++ = '"';
+	}
+	*p++ = '}';
+	*p++ = '\n';
+	d->used = (size_t)(p - d->lines);
+	return 0;
+}
+
+void dp_dead_forget(struct dp_dead *d)
+{
+	d->used = 0;
+}
+
+int dp_dead_commit(struct dp_dead *d)
+{
+	struct iovec iov = {d->lines, d->used};
+	int rc = d->handle < 0 ? open_file(d, true) : 0;
+
+	if (rc == 0)
+		rc = d->io.ops->pwritev(d->io.ctx, d->handle, &iov, 1, d->length);
+	if (rc == 0)
+		rc = d->io.ops->sync(d->io.ctx, d->handle);
+	if (rc)
+		return rc;
+	d->length += d->used;
+	d->used = 0;
+	return 0;
+}

@@ -1,0 +1,131 @@
+/* What the Kafka output asks of librdkafka, and what it lets the operator change. */
+#include "dataplane/egress/kafka_conf.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+/* Delivery depends on these; a config that sets one is refused. */
+static const char *const reserved[] = {
+	"acks",
+	"bootstrap.servers",
+	"delivery.report.only.error",
+	"delivery.timeout.ms",
+	"enable.idempotence",
+	"linger.ms",
+	"log.queue",
+	"message.timeout.ms",
+	"metadata.broker.list",
+	"queue.buffering.max.kbytes",
+	"queue.buffering.max.messages",
+	"queue.buffering.max.ms",
+	"queuing.strategy",
+	"request.required.acks",
+	"transactional.id",
+};
+
+static int32_t by_worker(const rd_kafka_topic_t *topic, const void *key, size_t key_bytes,
+	int32_t partitions, void *topic_opaque, void *opaque)
+{
+	(void)topic;
+	(void)key;
+	(void)key_bytes;
+	(void)topic_opaque;
+	return (int32_t)((uint64_t)(uintptr_t)opaque >> DP_KAFKA_WORKER_SHIFT) % partitions;
+}
+
+static bool set(rd_kafka_conf_t *conf, const struct dp_kafka_property *p, char *why, size_t size)
+{
+	char text[256];
+
+	if (rd_kafka_conf_set(conf, p->key, p->value, text, sizeof(text)) == RD_KAFKA_CONF_OK)
+		return true;
+	snprintf(why, size, "kafka property %s: %s", p->key, text);
+	return false;
+}
+
+static bool set_all(rd_kafka_conf_t *conf, const struct dp_kafka_property *p, size_t count,
+	char *why, size_t size)
+{
+	for (size_t i = 0; i < count; i++)
+		if (!set(conf, &p[i], why, size))
+			return false;
+	return true;
+}
+
+static bool set_users(
+	rd_kafka_conf_t *conf, const struct dp_kafka_config *config, char *why, size_t size)
+{
+	for (uint32_t i = 0; i < config->property_count; i++) {
+		const char *key = config->properties[i].key;
+
+		for (size_t r = 0; r < sizeof(reserved) / sizeof(reserved[0]); r++) {
+			if (strcmp(key, reserved[r]) != 0)
+				continue;
+			snprintf(why, size,
+				"kafka property %s: set by penstock, delivery depends on it", key);
+			return false;
+		}
+	}
+	return set_all(conf, config->properties, config->property_count, why, size);
+}
+
+rd_kafka_conf_t *dp_kafka_conf(
+	const struct dp_kafka_config *config, bool with_brokers, char *why, size_t size)
+{
+	rd_kafka_conf_t *conf = rd_kafka_conf_new();
+	char linger[32];
+	const struct dp_kafka_property defaults[] = {
+		{"client.id", "penstock"},
+		{"partitioner", "murmur2_random"},
+	};
+	/* The output's own window bounds what is on its way; librdkafka's limits must not. */
+	const struct dp_kafka_property ours[] = {
+		{"enable.idempotence", "true"},
+		{"acks", "all"},
+		{"message.timeout.ms", "0"},
+		{"queue.buffering.max.messages", "10000000"},
+		{"queue.buffering.max.kbytes", "2097151"},
+		{"linger.ms", linger},
+		{"log.queue", "true"},
+	};
+	const struct dp_kafka_property brokers = {"bootstrap.servers", config->brokers};
+
+	snprintf(linger, sizeof(linger), "%" PRId64 ".%03" PRId64, config->linger_ns / 1000000,
+		config->linger_ns / 1000 % 1000);
+	if (!set_all(conf, defaults, sizeof(defaults) / sizeof(defaults[0]), why, size) ||
+		!set_users(conf, config, why, size) ||
+		!set_all(conf, ours, sizeof(ours) / sizeof(ours[0]), why, size) ||
+		(with_brokers && !set(conf, &brokers, why, size))) {
+		rd_kafka_conf_destroy(conf);
+		return NULL;
+	}
+	/* There is one by now: "acks" is a property of topics. */
+	if (config->form == DP_FORM_PACKED || config->partition == DP_KAFKA_BY_WORKER)
+		rd_kafka_topic_conf_set_partitioner_cb(
+			rd_kafka_conf_get_default_topic_conf(conf), by_worker);
+	rd_kafka_conf_set_events(conf, RD_KAFKA_EVENT_DR | RD_KAFKA_EVENT_ERROR |
+					       RD_KAFKA_EVENT_LOG |
+					       RD_KAFKA_EVENT_CREATETOPICS_RESULT);
+	return conf;
+}
+
+int dp_kafka_check_properties(const struct dp_kafka_config *config, char *why, size_t size)
+{
+	rd_kafka_conf_t *conf = dp_kafka_conf(config, false, why, size);
+	char text[256];
+	rd_kafka_t *rk;
+
+	if (!conf)
+		return -EINVAL;
+	/* What only fails in combination comes out here. */
+	rk = rd_kafka_new(RD_KAFKA_PRODUCER, conf, text, sizeof(text));
+	if (!rk) {
+		snprintf(why, size, "kafka: %s", text);
+		rd_kafka_conf_destroy(conf);
+		return -EINVAL;
+	}
+	rd_kafka_destroy(rk);
+	return 0;
+}

@@ -1,0 +1,120 @@
+/* Position files: load and save, and which blocks they say are delivered. */
+#include "dataplane/egress/position.h"
+
+#include <errno.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <string.h>
+
+#define XXH_INLINE_ALL
+#include <xxhash.h>
+
+#define POSITION_MAGIC 0x534f5050u /* "PPOS" */
+
+enum { POSITION_VERSION = 1, NAME_BYTES = DP_NAME_BYTES_MAX + 24 };
+
+_Static_assert(sizeof(struct dp_position) ==
+		       8 + 12 * 8 - 8 + 8 + 24 * DP_LANES_MAX + DP_OUTPUT_STATE_BYTES_MAX + 8,
+	"no padding in the file");
+
+static uint64_t hash_of(const struct dp_position *p)
+{
+	return XXH3_64bits(p, offsetof(struct dp_position, hash));
+}
+
+static bool good(const struct dp_position *p, uint64_t appliance)
+{
+	return p->magic == POSITION_MAGIC && p->version == POSITION_VERSION &&
+	       p->hash == hash_of(p) && p->appliance == appliance &&
+	       p->lane_count <= DP_LANES_MAX && p->state_bytes <= sizeof(p->state);
+}
+
+enum dp_position_found dp_position_load(
+	const struct dp_io *io, const char *output, uint64_t appliance, struct dp_position *p)
+{
+	char name[NAME_BYTES];
+	char known[2];
+	ssize_t n;
+
+	snprintf(name, sizeof(name), "output-%s.pos", output);
+	n = dp_io_load(io, name, p, sizeof(*p));
+	if (n == (ssize_t)sizeof(*p) && good(p, appliance))
+		return DP_POSITION_FOUND;
+	memset(p, 0, sizeof(*p));
+	p->appliance = appliance;
+	if (n != -ENOENT)
+		return DP_POSITION_LOST;
+	snprintf(name, sizeof(name), "output-%s.known", output);
+	return dp_io_load(io, name, known, sizeof(known)) == -ENOENT ? DP_POSITION_NEW
+								     : DP_POSITION_LOST;
+}
+
+int dp_position_save(const struct dp_io *io, const char *output, struct dp_position *p)
+{
+	char name[NAME_BYTES];
+	char known;
+	int rc;
+
+	p->magic = POSITION_MAGIC;
+	p->version = POSITION_VERSION;
+	p->hash = hash_of(p);
+	snprintf(name, sizeof(name), "output-%s.pos", output);
+	rc = dp_io_save(io, name, p, sizeof(*p));
+	if (rc)
+		return rc;
+	/* Second: a crash between the two leaves an output that is known by its position. */
+	snprintf(name, sizeof(name), "output-%s.known", output);
+	if (dp_io_load(io, name, &known, sizeof(known)) != -ENOENT)
+		return 0;
+	return dp_io_save(io, name, "1", 1);
+}
+
+static struct dp_lane *find_lane(struct dp_position *p, uint64_t epoch, uint32_t worker)
+{
+	for (uint32_t i = 0; i < p->lane_count; i++)
+		if (p->lanes[i].epoch == epoch && p->lanes[i].worker == worker)
+			return &p->lanes[i];
+	return NULL;
+}
+
+bool dp_position_delivered(
+	const struct dp_position *p, uint64_t epoch, uint32_t worker, uint64_t sequence)
+{
+	if (epoch < p->epoch_floor)
+		return true;
+	for (uint32_t i = 0; i < p->lane_count; i++)
+		if (p->lanes[i].epoch == epoch && p->lanes[i].worker == worker)
+			return sequence <= p->lanes[i].sequence;
+	return false;
+}
+
+/* The log goes epoch by epoch: once a later one passes, the oldest epoch's lanes are done with. */
+static void drop_oldest_epoch(struct dp_position *p)
+{
+	uint64_t oldest = UINT64_MAX;
+	uint32_t kept = 0;
+
+	for (uint32_t i = 0; i < p->lane_count; i++)
+		if (p->lanes[i].epoch < oldest)
+			oldest = p->lanes[i].epoch;
+	for (uint32_t i = 0; i < p->lane_count; i++)
+		if (p->lanes[i].epoch != oldest)
+			p->lanes[kept++] = p->lanes[i];
+	memset(p->lanes + kept, 0, (p->lane_count - kept) * sizeof(p->lanes[0]));
+	p->lane_count = kept;
+	p->epoch_floor = oldest + 1;
+}
+
+void dp_position_pass(struct dp_position *p, uint64_t epoch, uint32_t worker, uint64_t sequence)
+{
+	struct dp_lane *lane = find_lane(p, epoch, worker);
+
+	if (!lane) {
+		if (p->lane_count == DP_LANES_MAX)
+			drop_oldest_epoch(p);
+		lane = &p->lanes[p->lane_count++];
+		*lane = (struct dp_lane){.epoch = epoch, .worker = worker};
+	}
+	if (sequence > lane->sequence)
+		lane->sequence = sequence;
+}
