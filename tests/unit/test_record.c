@@ -1,0 +1,345 @@
+#include "dataplane/journal/record.h"
+
+#include <criterion/criterion.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "tests/unit/sample.h"
+
+enum { RECORD_BYTES_MAX = 1024 };
+
+struct fixture {
+	struct dp_arena arena;
+	struct dp_log log;
+	struct sample_streams streams;
+	const struct dp_block *block;
+};
+
+static struct fixture *fixture_new(void)
+{
+	struct fixture *f = calloc(1, sizeof(*f));
+
+	cr_assert(f);
+	sample_log_init(&f->log, &f->arena, 0);
+	sample_streams_init(&f->streams);
+	sample_group(&f->log, &f->streams, 0);
+	dp_log_seal(&f->log, 0, true);
+	f->block = dp_log_take(&f->log);
+	return f;
+}
+
+static void fixture_free(struct fixture *f)
+{
+	dp_arena_fini(&f->arena);
+	free(f);
+}
+
+static const struct dp_rec *sample(const struct fixture *f, enum sample_index which)
+{
+	const struct dp_rec *rec = sample_record(f->block, &f->streams.set, which);
+
+	cr_assert(rec, "sample %d is no good record", which);
+	return rec;
+}
+
+/* A change to a good record that must turn it into a bad one. */
+struct change {
+	enum sample_index which;
+	const char *what;
+	size_t at, size;
+	uint64_t value;
+};
+
+#define IN(which, type, field, value)                                                              \
+	{                                                                                          \
+		which, #field " = " #value, offsetof(struct type, field),                          \
+			sizeof(((struct type *)0)->field), (uint64_t)(value)                       \
+	}
+#define AT(which, at, value)                                                                       \
+	{                                                                                          \
+		which, #at " = " #value, at, 1, value                                              \
+	}
+
+/* Tails, after the head and the padded id: see docs/block.md. */
+enum {
+	VALUES_AT = sizeof(struct dp_rec_reading) + 8,
+	SCORES_AT = VALUES_AT + 3 * 4,
+	TAGS_AT = SCORES_AT + 16,
+	TAGS_END = TAGS_AT + 1 + 3 + 1 + 5,
+};
+
+static const struct change changes[] = {
+	/* what every record has */
+	IN(SAMPLE_NUMBERED, dp_rec, bytes, 0),
+	IN(SAMPLE_NUMBERED, dp_rec, bytes, 8),
+	IN(SAMPLE_NUMBERED, dp_rec, bytes, 64),
+	IN(SAMPLE_NUMBERED, dp_rec, bytes, 109),
+	IN(SAMPLE_NUMBERED, dp_rec, bytes, 112 + 8),
+	IN(SAMPLE_NUMBERED, dp_rec, bytes, UINT32_MAX),
+	IN(SAMPLE_NUMBERED, dp_rec, bytes, UINT32_MAX - 7),
+	IN(SAMPLE_NUMBERED, dp_rec, kind, 0),
+	IN(SAMPLE_NUMBERED, dp_rec, kind, DP_REC_KINDS),
+	IN(SAMPLE_NUMBERED, dp_rec, kind, 255),
+	IN(SAMPLE_NUMBERED, dp_rec, kind, DP_REC_WINDOW),
+	IN(SAMPLE_NUMBERED, dp_rec, id_len, 0),
+	IN(SAMPLE_NUMBERED, dp_rec, id_len, 5),
+	IN(SAMPLE_NUMBERED, dp_rec, id_len, 7),
+	IN(SAMPLE_NUMBERED, dp_rec, id_len, 33),
+	IN(SAMPLE_NUMBERED, dp_rec, id_len, 255),
+	IN(SAMPLE_NUMBERED, dp_rec, stream, 1),
+	IN(SAMPLE_NUMBERED, dp_rec, stream, 2),
+	IN(SAMPLE_NUMBERED, dp_rec, stream, DP_REC_NO_STREAM),
+	IN(SAMPLE_GAP, dp_rec, stream, 2),
+	AT(SAMPLE_NUMBERED, sizeof(struct dp_rec_reading), '\n'),
+	AT(SAMPLE_NUMBERED, sizeof(struct dp_rec_reading), 0xff),
+	AT(SAMPLE_NUMBERED, sizeof(struct dp_rec_reading) + 6, 1),
+	/* reading */
+	IN(SAMPLE_NUMBERED, dp_rec_reading, field_count, 2),
+	IN(SAMPLE_NUMBERED, dp_rec_reading, field_count, 4),
+	IN(SAMPLE_NUMBERED, dp_rec_reading, field_count, 0xffff),
+	IN(SAMPLE_NUMBERED, dp_rec_reading, tag_count, 1),
+	IN(SAMPLE_NUMBERED, dp_rec_reading, tag_count, 255),
+	IN(SAMPLE_NUMBERED, dp_rec_reading, score_count, 0),
+	IN(SAMPLE_NUMBERED, dp_rec_reading, score_count, 2),
+	IN(SAMPLE_NUMBERED, dp_rec_reading, flags, 0x80),
+	IN(SAMPLE_NUMBERED, dp_rec_reading, flags, 0),
+	IN(SAMPLE_NUMBERED, dp_rec_reading, index, 64),
+	IN(SAMPLE_NUMBERED, dp_rec_reading, group, 65),
+	IN(SAMPLE_NUMBERED, dp_rec_reading, reserved, 1),
+	AT(SAMPLE_NUMBERED, SCORES_AT, 1),
+	AT(SAMPLE_NUMBERED, TAGS_AT, 2),
+	AT(SAMPLE_NUMBERED, TAGS_AT, 65),
+	AT(SAMPLE_NUMBERED, TAGS_AT, 255),
+	AT(SAMPLE_NUMBERED, TAGS_AT + 4, 8),
+	AT(SAMPLE_NUMBERED, TAGS_AT + 1, 0xc0),
+	AT(SAMPLE_NUMBERED, TAGS_END, 1),
+	IN(SAMPLE_UNNUMBERED, dp_rec_reading, seq, 1),
+	IN(SAMPLE_UNNUMBERED, dp_rec_reading, score_count, 1),
+	/* window */
+	IN(SAMPLE_WINDOW, dp_rec_window, window, 2),
+	IN(SAMPLE_WINDOW, dp_rec_window, window, 1),
+	IN(SAMPLE_WINDOW, dp_rec_window, count, 0),
+	IN(SAMPLE_WINDOW, dp_rec_window, reason, 0),
+	IN(SAMPLE_WINDOW, dp_rec_window, reason, DP_CLOSE_RETIRED + 1),
+	IN(SAMPLE_WINDOW, dp_rec_window, score_count, 1),
+	IN(SAMPLE_WINDOW, dp_rec_window, score_count, 255),
+	IN(SAMPLE_WINDOW, dp_rec_window, stats, DP_STAT_MEAN),
+	IN(SAMPLE_WINDOW, dp_rec_window, stats, 0x7f),
+	IN(SAMPLE_WINDOW, dp_rec_window, field_count, 2),
+	IN(SAMPLE_WINDOW, dp_rec_window, start_ns, 0),
+	IN(SAMPLE_WINDOW, dp_rec_window, start_ns, INT64_MAX),
+	IN(SAMPLE_WINDOW, dp_rec_window, reserved8, 1),
+	IN(SAMPLE_WINDOW, dp_rec_window, reserved, 1),
+	IN(SAMPLE_LIGHT_WINDOW, dp_rec_window, stats, DP_STAT_ALL),
+	/* alert */
+	IN(SAMPLE_ALERT, dp_rec_alert, rule, 3),
+	IN(SAMPLE_ALERT, dp_rec_alert, raised, 2),
+	IN(SAMPLE_ALERT, dp_rec_alert, severity, 0),
+	IN(SAMPLE_ALERT, dp_rec_alert, severity, 4),
+	IN(SAMPLE_ALERT, dp_rec_alert, reserved, 1),
+	AT(SAMPLE_ALERT, sizeof(struct dp_rec_alert) + 7, 1),
+	/* gap */
+	IN(SAMPLE_GAP, dp_rec_gap, reason, 0),
+	IN(SAMPLE_GAP, dp_rec_gap, reason, DP_GAP_EXPIRED + 1),
+	IN(SAMPLE_GAP, dp_rec_gap, reserved8, 1),
+	IN(SAMPLE_GAP, dp_rec_gap, reserved, 1),
+	/* mark */
+	IN(SAMPLE_START, dp_rec_mark, what, 0),
+	IN(SAMPLE_START, dp_rec_mark, what, DP_MARK_RETIRED),
+	IN(SAMPLE_START, dp_rec_mark, what, DP_MARK_RETIRED + 1),
+	IN(SAMPLE_START, dp_rec_mark, counter_count, 2),
+	IN(SAMPLE_START, dp_rec_mark, counter_count, 4),
+	IN(SAMPLE_START, dp_rec_mark, counter_count, UINT32_MAX),
+	AT(SAMPLE_START, offsetof(struct dp_rec_mark, reserved8), 1),
+	IN(SAMPLE_START, dp_rec, stream, 0),
+	IN(SAMPLE_RETIRED, dp_rec_mark, counter_count, 1),
+	IN(SAMPLE_RETIRED, dp_rec_mark, what, DP_MARK_START),
+	IN(SAMPLE_RETIRED, dp_rec, stream, DP_REC_NO_STREAM),
+};
+
+Test(record, malformed_is_refused)
+{
+	struct fixture *f = fixture_new();
+
+	for (size_t i = 0; i < sizeof(changes) / sizeof(changes[0]); i++) {
+		const struct change *c = &changes[i];
+		const struct dp_rec *good = sample(f, c->which);
+		uint32_t bytes = good->bytes;
+		/* Its own allocation, so that ASan sees a read beyond what is there. */
+		char *copy = malloc(bytes);
+
+		memcpy(copy, good, bytes);
+		memcpy(copy + c->at, &c->value, c->size);
+		cr_expect(memcmp(copy, good, bytes), "row %zu changes nothing: %s", i, c->what);
+		cr_expect_not(dp_rec_check((struct dp_rec *)copy, bytes, &f->streams.set),
+			"sample %d with %s was taken", c->which, c->what);
+		free(copy);
+	}
+	fixture_free(f);
+}
+
+Test(record, cut_short_is_refused)
+{
+	struct fixture *f = fixture_new();
+
+	for (uint32_t i = 0; i < SAMPLE_RECORDS; i++) {
+		const struct dp_rec *good = sample(f, i);
+
+		for (uint32_t left = 0; left < good->bytes; left++) {
+			char *copy = malloc(left + 1);
+
+			memcpy(copy, good, left);
+			cr_assert_not(dp_rec_check((struct dp_rec *)copy, left, &f->streams.set),
+				"record %u of %u bytes cut at %u", i, good->bytes, left);
+			free(copy);
+		}
+	}
+	fixture_free(f);
+}
+
+Test(record, streams_that_do_not_fit_refuse)
+{
+	struct fixture *f = fixture_new();
+	struct dp_stream_set none = {0};
+
+	cr_expect_not(dp_rec_check(sample(f, SAMPLE_NUMBERED), 1 << 20, &none));
+	cr_expect(dp_rec_check(sample(f, SAMPLE_GAP), 1 << 20, &none), "is of no stream");
+	f->streams.fields[0].name[0] = 'x'; /* names are the schema's own business */
+	cr_expect(dp_rec_check(sample(f, SAMPLE_NUMBERED), 1 << 20, &f->streams.set));
+	f->streams.streams[0].field_count--;
+	cr_expect_not(sample_record(f->block, &f->streams.set, SAMPLE_NUMBERED));
+	fixture_free(f);
+}
+
+Test(record, accessors_find_what_was_written)
+{
+	struct fixture *f = fixture_new();
+	const struct dp_rec_reading *r = (const void *)sample(f, SAMPLE_NUMBERED);
+	const struct dp_rec_window *w = (const void *)sample(f, SAMPLE_WINDOW);
+	const struct dp_rec_mark *m = (const void *)sample(f, SAMPLE_START);
+	float last;
+
+	cr_expect_arr_eq(dp_rec_sensor(&r->head), "pump-7", 6);
+	cr_expect_eq((const char *)dp_rec_values(r) - (const char *)r, VALUES_AT);
+	cr_expect_eq(dp_rec_values(r)[0], 20.5f);
+	cr_expect_eq(dp_rec_values(r)[2], 3.3f);
+	cr_expect_eq(dp_rec_scores(r)->version, 4);
+	cr_expect_eq(dp_rec_scores(r)->probability, 0.75f);
+	cr_expect_arr_eq(dp_rec_tags(r), "\x03L42\x05north", 10);
+	cr_expect_eq(dp_rec_stats(w)[0], 30);
+	memcpy(&last, &dp_rec_stats(w)[17], sizeof(last));
+	cr_expect_eq(last, 250.0f);
+	cr_expect_eq(dp_rec_counters(m)[2], 3000);
+	fixture_free(f);
+}
+
+/* ---- ids ---- */
+
+static const struct dp_rec_place place = {.appliance = SAMPLE_APPLIANCE,
+	.epoch = SAMPLE_EPOCH,
+	.sequence = 5,
+	.worker = 2,
+	.index = 9};
+
+static void id_of(const struct fixture *f, enum sample_index which, const struct dp_rec_place *at,
+	char hex[33])
+{
+	uint64_t id[2];
+
+	dp_rec_id(sample(f, which), &f->streams.set, at, id);
+	snprintf(hex, 33, "%016lx%016lx", id[1], id[0]);
+}
+
+/* START and RETIRED are marks of one place here, hence equal. Ids are document ids in other
+ * people's stores: these may never change (docs/block.md). */
+Test(record, ids_are_golden)
+{
+	static const char *const golden[SAMPLE_RECORDS] = {
+		[SAMPLE_START] = "eb4301d363632dbcc83a03a751c95311",
+		[SAMPLE_WINDOW] = "ebdfc1cfc3e883472556daacd0a975b4",
+		[SAMPLE_NUMBERED] = "c76a27b5bb17cc0d06de6a24dd5bab99",
+		[SAMPLE_ALERT] = "3be0bd7fc06fb153e960596ea53df57c",
+		[SAMPLE_UNNUMBERED] = "87ee024a91faa22afafd690cb6c02451",
+		[SAMPLE_GAP] = "d12e710a1af9c7afa8cb45a8c3c20417",
+		[SAMPLE_RETIRED] = "eb4301d363632dbcc83a03a751c95311",
+		[SAMPLE_LIGHT_WINDOW] = "2b8c272ec1cd2b71c82c1deeba771ab5",
+	};
+	struct fixture *f = fixture_new();
+	char hex[33];
+
+	for (uint32_t i = 0; i < SAMPLE_RECORDS; i++) {
+		id_of(f, i, &place, hex);
+		cr_expect_str_eq(hex, golden[i], "sample %u is %s", i, hex);
+	}
+	fixture_free(f);
+}
+
+Test(record, place_names_only_what_has_no_name_of_its_own)
+{
+	static const bool by_place[SAMPLE_RECORDS] = {[SAMPLE_START] = true,
+		[SAMPLE_UNNUMBERED] = true,
+		[SAMPLE_GAP] = true,
+		[SAMPLE_RETIRED] = true};
+	struct fixture *f = fixture_new();
+	struct dp_rec_place others[5] = {place, place, place, place, place};
+	char hex[33], other[33];
+
+	others[0].appliance++;
+	others[1].epoch++;
+	others[2].sequence++;
+	others[3].worker++;
+	others[4].index++;
+	for (uint32_t i = 0; i < SAMPLE_RECORDS; i++)
+		for (uint32_t k = 0; k < 5; k++) {
+			id_of(f, i, &place, hex);
+			id_of(f, i, &others[k], other);
+			cr_expect_eq(strcmp(hex, other) != 0, by_place[i],
+				"sample %u, place %u: %s, %s", i, k, hex, other);
+		}
+	fixture_free(f);
+}
+
+/* Every part of a tuple counts, and nothing else does. */
+Test(record, id_depends_on_its_tuple_alone)
+{
+	static const struct {
+		struct change change;
+		bool counts;
+	} table[] = {
+		{IN(SAMPLE_NUMBERED, dp_rec_reading, boot, 1), true},
+		{IN(SAMPLE_NUMBERED, dp_rec_reading, seq, 1), true},
+		{IN(SAMPLE_NUMBERED, dp_rec_reading, index, 1), true},
+		{AT(SAMPLE_NUMBERED, sizeof(struct dp_rec_reading), 'P'), true},
+		{IN(SAMPLE_NUMBERED, dp_rec_reading, event_ns, 1), false},
+		{IN(SAMPLE_NUMBERED, dp_rec_reading, arrival_ns, 1), false},
+		{IN(SAMPLE_NUMBERED, dp_rec_reading, seen, 1), false},
+		{IN(SAMPLE_NUMBERED, dp_rec_reading, life, 1), false},
+		{AT(SAMPLE_NUMBERED, VALUES_AT, 1), false},
+		{IN(SAMPLE_WINDOW, dp_rec_window, life, 1), true},
+		{IN(SAMPLE_WINDOW, dp_rec_window, start_ns, 1), true},
+		{IN(SAMPLE_WINDOW, dp_rec_window, window, 1), true},
+		{IN(SAMPLE_WINDOW, dp_rec_window, count, 1), false},
+		{IN(SAMPLE_WINDOW, dp_rec_window, arrival_ns, 1), false},
+		{IN(SAMPLE_ALERT, dp_rec_alert, rule, 1), true},
+		{IN(SAMPLE_ALERT, dp_rec_alert, raised, 0), true},
+		{AT(SAMPLE_ALERT, offsetof(struct dp_rec_alert, cause) + 8, 1), true},
+		{IN(SAMPLE_ALERT, dp_rec_alert, arrival_ns, 1), false},
+		{IN(SAMPLE_ALERT, dp_rec_alert, value, 1), false},
+	};
+	struct fixture *f = fixture_new();
+
+	for (size_t i = 0; i < sizeof(table) / sizeof(table[0]); i++) {
+		const struct change *c = &table[i].change;
+		const struct dp_rec *rec = sample(f, c->which);
+		uint64_t copy[RECORD_BYTES_MAX / 8], before[2], after[2];
+
+		cr_assert_leq(rec->bytes, sizeof(copy));
+		memcpy(copy, rec, rec->bytes);
+		memcpy((char *)copy + c->at, &c->value, c->size);
+		dp_rec_id(rec, &f->streams.set, &place, before);
+		dp_rec_id((struct dp_rec *)copy, &f->streams.set, &place, after);
+		cr_expect_eq(memcmp(before, after, sizeof(before)) != 0, table[i].counts,
+			"sample %d, %s", c->which, c->what);
+	}
+	fixture_free(f);
+}
