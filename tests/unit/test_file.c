@@ -23,6 +23,7 @@ struct world {
 	uint8_t state[DP_OUTPUT_STATE_BYTES_MAX];
 	size_t state_bytes;
 	struct dp_now now;
+	int life; /* changes the lines' length: what is left of an earlier life shows */
 };
 
 enum { BLOCK_LINES = 3 };
@@ -62,6 +63,7 @@ static int start(struct world *w, const struct dp_file_config *config)
 	fake_disk_io(&w->disk, &w->io);
 	cr_assert_eq(dp_file_new(config, &w->io, &w->t), 0);
 	w->next = w->reported = w->saved;
+	w->life = (w->life + 2) % 5;
 	return w->t.ops->restore(w->t.ctx, w->state, w->state_bytes);
 }
 
@@ -72,11 +74,12 @@ static void end(struct world *w)
 
 static int send_line(struct world *w)
 {
-	char text[16];
+	char text[32];
 	struct dp_message m = {.payload = text, .cookie = w->next};
 	int rc;
 
-	m.payload_bytes = (uint32_t)snprintf(text, sizeof(text), "line %03d", (int)w->next);
+	m.payload_bytes = (uint32_t)snprintf(
+		text, sizeof(text), "line %03d%.*s", (int)w->next, w->life, "******");
 	rc = w->t.ops->send(w->t.ctx, &m);
 	if (rc == 0 && ++w->next % BLOCK_LINES == 0)
 		w->t.ops->end_block(w->t.ctx);
@@ -92,7 +95,7 @@ static void save(struct world *w)
 /* All files, oldest first, hold lines 0 .. n - 1 and nothing else. */
 static void expect_lines(struct world *w, uint64_t n)
 {
-	char all[1 << 15] = "", name[64], line[16];
+	char all[1 << 16] = "", name[64], line[16];
 	const char *at = all;
 
 	for (int i = 1; i <= 200; i++) {
@@ -105,9 +108,11 @@ static void expect_lines(struct world *w, uint64_t n)
 			strncat(all, f->data ? f->data : "", f->bytes);
 	}
 	for (uint64_t i = 0; i < n; i++) {
-		snprintf(line, sizeof(line), "line %03d\n", (int)i);
-		cr_assert_eq(strncmp(at, line, 9), 0, "line %d: %.9s", (int)i, at);
-		at += 9;
+		snprintf(line, sizeof(line), "line %03d", (int)i);
+		cr_assert_eq(strncmp(at, line, 8), 0, "line %d: %.9s", (int)i, at);
+		at += 8;
+		at += strspn(at, "*");
+		cr_assert_eq(*at++, '\n', "line %d", (int)i);
 	}
 	cr_assert_eq(*at, 0, "more than %d lines: %s", (int)n, at);
 }
@@ -149,11 +154,11 @@ Test(file, rotates_and_keeps_the_latest)
 			w.now.steady_ns += 50 * MS;
 		cr_assert_eq(serve(&w), 0);
 	}
-	/* 60 lines in files of 9 each: six full ones and a current one with the rest. */
+	/* Two blocks of 33 bytes reach 60: ten full files and an empty current one. */
 	cr_expect(fake_disk_file(&w.disk, "out.jsonl"));
-	cr_expect(fake_disk_file(&w.disk, "out.jsonl.6"));
-	cr_expect(fake_disk_file(&w.disk, "out.jsonl.5"));
-	for (int i = 1; i <= 4; i++) {
+	cr_expect(fake_disk_file(&w.disk, "out.jsonl.10"));
+	cr_expect(fake_disk_file(&w.disk, "out.jsonl.9"));
+	for (int i = 1; i <= 8; i++) {
 		char name[32];
 
 		snprintf(name, sizeof(name), "out.jsonl.%d", i);
@@ -240,6 +245,7 @@ Test(file, failed_write_is_cut_back)
 			w.disk.dead = false;
 			cr_assert_eq(w.t.ops->reopen(w.t.ctx, &w.now), 0);
 			w.next = w.reported;
+			w.life = 3 - w.life;
 		}
 		live(&w, &seed);
 		cr_assert_eq(w.reported, 60);
