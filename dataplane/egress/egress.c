@@ -59,6 +59,7 @@ struct dp_output {
 	uint64_t read;	    /* records, in the log, over all time */
 	uint64_t caught_up; /* lp up to which the log was read to its end */
 	bool broken, disk, changed, stopped;
+	bool unsaved;		      /* the last save failed */
 	int64_t backoff_ns, retry_ns; /* steady; for whatever is wrong */
 	int64_t saved_ns;
 	struct dp_output_stats stats;
@@ -91,10 +92,10 @@ static void publish(struct dp_output *o)
 	set(&o->stats.read, o->read);
 	set(&o->stats.at, p->lp);
 	set(&o->stats.oldest_ns, oldest);
-	set(&o->stats.state, o->stopped	 ? STATE_STOPPED
-			     : o->broken ? STATE_BROKEN
-			     : o->disk	 ? STATE_DISK
-					 : STATE_RUNNING);
+	set(&o->stats.state, o->stopped		     ? STATE_STOPPED
+			     : o->broken	     ? STATE_BROKEN
+			     : o->disk || o->unsaved ? STATE_DISK
+						     : STATE_RUNNING);
 }
 
 /* Something refuses; what was to be done is tried again later, each time waiting longer. */
@@ -623,6 +624,7 @@ static int save(struct dp_output *o, const struct dp_now *now)
 			o->transport.ctx, p->state, sizeof(p->state));
 	o->saved_ns = now->steady_ns;
 	rc = dp_position_save(&o->io, o->config.name, p);
+	o->unsaved = rc != 0;
 	if (rc) {
 		add(&o->stats.save_failures, 1);
 		set(&o->stats.error, (uint64_t)-rc);
