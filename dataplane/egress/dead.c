@@ -49,8 +49,8 @@ int dp_dead_init(struct dp_dead *d, const struct dp_io *io, const char *output, 
 	size = io->ops->size(io->ctx, d->handle);
 	if (size < 0)
 		return (int)size;
-	d->length = (uint64_t)size;
-	return dp_dead_cut(d, length);
+	d->length = (uint64_t)size < length ? (uint64_t)size : length;
+	return d->length < (uint64_t)size ? io->ops->truncate(io->ctx, d->handle, length) : 0;
 }
 
 void dp_dead_fini(struct dp_dead *d)
@@ -58,18 +58,6 @@ void dp_dead_fini(struct dp_dead *d)
 	if (d->handle >= 0)
 		d->io.ops->close(d->io.ctx, d->handle);
 	free(d->lines);
-}
-
-int dp_dead_cut(struct dp_dead *d, uint64_t length)
-{
-	int rc;
-
-	if (d->length <= length)
-		return 0;
-	rc = d->io.ops->truncate(d->io.ctx, d->handle, length);
-	if (rc == 0)
-		d->length = length;
-	return rc;
 }
 
 static int reserve(struct dp_dead *d, size_t more)

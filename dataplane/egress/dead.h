@@ -27,9 +27,6 @@ struct dp_dead {
 int dp_dead_init(struct dp_dead *d, const struct dp_io *io, const char *output, uint64_t length);
 void dp_dead_fini(struct dp_dead *d);
 
-/* Cuts back to `length`: dead letters that will come again. */
-int dp_dead_cut(struct dp_dead *d, uint64_t length);
-
 /* Where the refused message came from. */
 struct dp_dead_place {
 	const struct dp_block *block;

@@ -576,8 +576,6 @@ static int start_again(struct dp_output *o, const struct dp_now *now)
 	int rc = o->transport.ops->reopen(o->transport.ctx, now);
 
 	if (rc == 0)
-		rc = dp_dead_cut(&o->dead, o->position.dead_bytes);
-	if (rc == 0)
 		rc = open_reader(o);
 	if (rc)
 		return rc;

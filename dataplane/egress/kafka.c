@@ -23,7 +23,8 @@ enum {
 	SCHEMAS_MAX = 16,
 	TOPIC_BYTES_MAX = 256,
 	TROUBLE_BYTES = 256,
-	ADMIN_TIMEOUT_MS = 5000,
+	ADMIN_TIMEOUT_MS = 2000,
+	ASKS_MAX = 2, /* for the schema topic, once a broker is there */
 };
 
 #define COOKIE_OF_SCHEMA UINT64_MAX
@@ -45,6 +46,7 @@ struct dp_kafka {
 	int wake;   /* eventfd */
 	int broken; /* -errno that the next serve returns */
 	enum schema_topic schema_topic;
+	uint32_t asks;
 	struct schema schema[SCHEMAS_MAX]; /* a ring: the oldest is forgotten and sent again */
 	uint32_t schema_next;
 	char schema_name[TOPIC_BYTES_MAX];
@@ -126,6 +128,7 @@ static int make_producer(struct dp_kafka *k, char *why, size_t size)
 	}
 	k->broken = 0;
 	k->schema_topic = TOPIC_UNASKED;
+	k->asks = 0;
 	memset(k->schema, 0, sizeof(k->schema));
 	return 0;
 }
@@ -157,9 +160,19 @@ static void ask_for_schema_topic(struct dp_kafka *k)
 		rd_kafka_NewTopic_destroy(t);
 }
 
+static bool broker_seen(const struct dp_kafka *k)
+{
+	char *id = rd_kafka_clusterid(k->rk, 0);
+
+	if (id)
+		rd_kafka_mem_free(k->rk, id);
+	return id != NULL;
+}
+
 /*
- * Whatever the answer, it is settled once a broker gave one: the topic is there already, or we may
- * not make topics and somebody else does. No answer: asked again.
+ * Whatever the answer, it is settled once there is one: the topic is there already, or we may not
+ * make topics and somebody else does. Without an answer it is asked for again, but not for ever
+ * when it is only the controller that cannot be reached.
  */
 static void take_topic_answer(struct dp_kafka *k, rd_kafka_event_t *event)
 {
@@ -167,8 +180,9 @@ static void take_topic_answer(struct dp_kafka *k, rd_kafka_event_t *event)
 	case RD_KAFKA_RESP_ERR__TRANSPORT:
 	case RD_KAFKA_RESP_ERR__TIMED_OUT:
 	case RD_KAFKA_RESP_ERR__ALL_BROKERS_DOWN:
-		k->schema_topic = TOPIC_UNASKED;
 		note(k, k->schema_name, rd_kafka_event_error_string(event));
+		k->asks += broker_seen(k);
+		k->schema_topic = k->asks < ASKS_MAX ? TOPIC_UNASKED : TOPIC_SETTLED;
 		break;
 	default:
 		k->schema_topic = TOPIC_SETTLED;
