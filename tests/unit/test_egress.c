@@ -7,6 +7,8 @@
 #include <string.h>
 
 #include "dataplane/egress/egress.h"
+#include "dataplane/egress/file.h"
+#include "dataplane/egress/json.h"
 #include "tests/unit/fake_disk.h"
 #include "tests/unit/sample.h"
 
@@ -773,4 +775,101 @@ Test(egress, repeated_positions_are_not_sent_again)
 	drain(w);
 	cr_expect_eq(w->side.sent_count, TAKEN_PER_BLOCK);
 	free_world(w);
+}
+
+/* ---- output and file together ---- */
+
+/* The files, oldest first, hold every record that the output takes once and in log order. */
+static void expect_file(const struct world *w, const struct fake_disk *disk, unsigned seed)
+{
+	char name[32], id_text[40];
+	size_t at = 0;
+	int n = 1;
+	const struct fake_file *f = NULL;
+
+	for (uint32_t b = 0; b < w->log.count; b++) {
+		const struct dp_block *block = w->log.blocks[b].block;
+
+		for (uint32_t i = 0; i < SAMPLE_RECORDS; i++) {
+			const struct dp_rec *rec = sample_record(block, &w->log.s.set, i);
+			struct dp_rec_place place = {
+				block->appliance, block->epoch, block->sequence, block->worker, i};
+			uint64_t id[2];
+			const char *line_end;
+
+			if (rec->kind == DP_REC_MARK)
+				continue;
+			while (!f || at == f->bytes) { /* a file that is empty, or at its end */
+				snprintf(name, sizeof(name), "out.%d", n);
+				at = 0;
+				f = fake_disk_file(disk, name);
+				n++;
+				if (!f) {
+					f = fake_disk_file(disk, "out");
+					cr_assert(f && f->bytes && n < 1000, "seed %u: block %u",
+						seed, b);
+					n = 1000;
+				}
+			}
+			dp_rec_id(rec, &w->log.s.set, &place, id);
+			dp_id_text(id, id_text);
+			line_end = memchr(f->data + at, '\n', f->bytes - at);
+			cr_assert(line_end, "seed %u: half a line", seed);
+			cr_assert(memmem(f->data + at, (size_t)(line_end - f->data) - at, id_text,
+					  32),
+				"seed %u: block %u record %u", seed, b, i);
+			at = (size_t)(line_end - f->data) + 1;
+		}
+	}
+	f = fake_disk_file(disk, "out");
+	cr_assert(n == 1000 ? at == f->bytes : !f || f->bytes == 0, "seed %u: more", seed);
+}
+
+static void storm_file(unsigned seed)
+{
+	static const struct dp_file_config config = {.name = "out",
+		.rotate_bytes = 9000,
+		.keep = 1000,
+		.sync_interval_ns = 20 * MS,
+		.sync_bytes = 5000};
+	struct world *w = new_world(60);
+	struct fake_disk *disk = calloc(1, sizeof(*disk));
+	struct dp_io io;
+
+	fake_disk_io(disk, &io);
+	for (int life = 0; life < 6; life++) {
+		bool last = life == 5;
+
+		dp_output_free(w->out);
+		w->out = NULL;
+		cr_assert_eq(dp_file_new(&config, &io, &w->setup.transport), 0);
+		if (!last && rand_r(&seed) % 2)
+			disk->die_at = disk->calls + 1 + rand_r(&seed) % 30;
+		if (!last && rand_r(&seed) % 3 == 0)
+			w->disk.die_at = w->disk.calls + 1 + rand_r(&seed) % 30;
+		if (dp_output_new(&w->setup, &w->now, &w->out) == 0) {
+			run(w, rand_r(&seed) % 60);
+			/* A disk that only refused for a while is there again in the same life. */
+			if (rand_r(&seed) % 2)
+				disk->dead = false;
+			run(w, rand_r(&seed) % 300);
+		}
+		if (last)
+			break;
+		disk->dead |= rand_r(&seed) % 2;
+		fake_disk_revive(disk, rand_r(&seed) % 2);
+		fake_disk_revive(&w->disk, rand_r(&seed) % 2);
+	}
+	drain(w);
+	expect_file(w, disk, seed);
+	free_world(w);
+	fake_disk_fini(disk);
+	free(disk);
+}
+
+/* Kills, power cuts and disks that refuse, of the file and of the position: each record once. */
+Test(egress, file_holds_each_record_once)
+{
+	for (unsigned seed = 1; seed <= 400; seed++)
+		storm_file(seed);
 }
