@@ -825,7 +825,7 @@ static void expect_file(const struct world *w, const struct fake_disk *disk, uns
 	cr_assert(n == 1000 ? at == f->bytes : !f || f->bytes == 0, "seed %u: more", seed);
 }
 
-static void storm_file(unsigned seed)
+static void storm_file(unsigned first)
 {
 	static const struct dp_file_config config = {.name = "out",
 		.rotate_bytes = 9000,
@@ -834,6 +834,7 @@ static void storm_file(unsigned seed)
 		.sync_bytes = 5000};
 	struct world *w = new_world(60);
 	struct fake_disk *disk = calloc(1, sizeof(*disk));
+	unsigned seed = first;
 	struct dp_io io;
 
 	fake_disk_io(disk, &io);
@@ -861,7 +862,7 @@ static void storm_file(unsigned seed)
 		fake_disk_revive(&w->disk, rand_r(&seed) % 2);
 	}
 	drain(w);
-	expect_file(w, disk, seed);
+	expect_file(w, disk, first);
 	free_world(w);
 	fake_disk_fini(disk);
 	free(disk);
