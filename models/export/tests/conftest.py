@@ -1,0 +1,6 @@
+"""Lets the tests run without the package being installed."""
+
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "src"))
