@@ -37,7 +37,7 @@ struct dp_slot {
 	uint64_t life;
 	uint64_t readings; /* recorded since the slot was made */
 	int64_t event_max; /* greatest event time that moved the watermark; DP_TIME_NONE at first */
-	int64_t watermark; /* event_max - lateness, or an idle close's window end if later */
+	int64_t watermark; /* event_max - lateness; an idle close moves windows beyond it (window.h) */
 	int64_t back_event;	 /* event time of the last reading counted in back_count */
 	int64_t last_arrival_ns; /* Unix */
 	int64_t last_steady_ns;

@@ -4,9 +4,12 @@
  * field; closing merges panes, readings are never read again.  Windows [k*slide, k*slide + size) are
  * aligned to Unix time 0.
  *
- * Watermark of a sensor: greatest event time that was not `future`, less lateness.  Window k closes
- * once its end <= watermark.  A reading that falls into a pane still kept updates it, however late;
- * else it is flagged late for that window.
+ * Watermark of a sensor: greatest event time that was not `future`, less lateness.  A window closes
+ * once its end <= watermark.  An idle close moves it on for each window definition by itself, to the
+ * end of the last window closed: a 5-minute window closed early makes nothing late for 30-second
+ * ones.  A reading in a pane of a window not closed yet updates that pane, however late; else it is
+ * late for that definition.  A `future` reading is in no window: it would have to be kept outside
+ * the panes until its time comes.  A value that is NaN or infinite is missing.
  */
 #pragma once
 
@@ -45,6 +48,15 @@ struct dp_windows {
 	struct dp_counters *counters;
 };
 
+/* Panes kept of window definition i; also the most windows of it that one reading can close. */
+static inline uint32_t dp_window_panes(const struct dp_stream *s, uint16_t i)
+{
+	const struct dp_window_def *d = &s->windows[i];
+
+	return (uint32_t)(d->size_ns / d->slide_ns +
+			  (s->lateness_ns + d->slide_ns - 1) / d->slide_ns);
+}
+
 /* Bytes of a slot's window state; multiple of 8. */
 size_t dp_window_slot_bytes(const struct dp_stream *s);
 /* Most windows that one reading can close: bounds dp_closes for a batch. */
@@ -54,6 +66,7 @@ uint32_t dp_window_closes_max(const struct dp_stream *s);
 size_t dp_windows_bytes(const struct dp_stream *s);
 size_t dp_closes_bytes(const struct dp_stream *s);
 
+/* 0, -ENOMEM, or -EINVAL for more than DP_PANES_MAX panes, or windows of more than 15 years. */
 int dp_windows_init(struct dp_windows *w, const struct dp_stream *s, struct dp_counters *counters,
 	struct dp_arena *arena);
 int dp_closes_init(struct dp_closes *c, const struct dp_stream *s, struct dp_arena *arena);
@@ -69,8 +82,8 @@ void dp_window_slot_init(const struct dp_windows *w, const struct dp_table *t, s
 void dp_window_push(const struct dp_windows *w, const struct dp_table *t, struct dp_batch *b,
 	struct dp_closes *out);
 
-/* Closes all windows of one sensor that hold a reading: idle, clock reset or retired. The watermark
- * moves to the last window's end. */
+/* Closes all windows of one sensor that hold a reading: idle or retired. None of them, and none
+ * before them, opens again in this life. */
 void dp_window_close_all(const struct dp_windows *w, const struct dp_table *t, uint32_t slot,
 	enum dp_close_reason reason, struct dp_closes *out);
 

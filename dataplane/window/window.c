@@ -1,0 +1,629 @@
+/*
+ * Window: between admit and alert.  Owns event_max, watermark, back_* of a slot and the window
+ * bytes behind it: per window definition a ring of panes.
+ *
+ * Panes and windows are numbered by start / slide; window k covers panes k .. k + span - 1.  `next`
+ * is the first window not closed.  It moves with the watermark, or beyond the last window that an
+ * idle close closed, and never back within a life: so nothing closes twice, and a pane below it is
+ * in closed windows only.  Panes kept: with w = floor(watermark / slide) the oldest open window is
+ * w - span + 1 and the newest pane at most w + ceil(lateness / slide), which makes
+ * span + ceil(lateness / slide).
+ */
+#include "dataplane/window/window.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <float.h>
+#include <math.h>
+#include <string.h>
+
+enum { PREFETCH_ROWS = 4 };
+
+/* Event times beyond (1700, 2239) are in no window; windows may last 15 years: no sum overflows. */
+#define EVENT_LIMIT_NS 8500000000000000000ll
+#define SPAN_LIMIT_NS  500000000000000000ll
+
+/* Where things are, per window definition. Offsets of arrays [field_count] are within a pane. */
+struct dp_window_layout {
+	int64_t slide_ns, size_ns;
+	uint32_t stats, words; /* enum dp_stat bits; per field in a close */
+	uint32_t span, panes;  /* panes of a window; panes kept */
+	size_t ring_at, panes_at, pane_bytes;
+	size_t last_ns_at, mean_at, m2_at, count_at, min_at, max_at, last_at;
+};
+
+struct ring {
+	int64_t next;	    /* first window not closed; DP_TIME_NONE before the first reading */
+	int64_t close_ns;   /* its end */
+	int64_t newest;	    /* newest pane that holds a reading; only when filled */
+	int64_t newest_ns;  /* its start; DP_TIME_NONE when no reading may go there */
+	uint32_t newest_at; /* its place in the ring */
+	uint32_t filled;    /* panes that hold a reading */
+};
+
+/* Arrays of partials follow. They hold rubbish until the first reading. */
+struct pane {
+	uint32_t readings;
+	uint32_t pad;
+};
+
+/* What makes a reading or a timer close windows; out NULL: replay, nothing is listed. */
+struct cause {
+	uint32_t row, slot;
+	enum dp_close_reason reason;
+	struct dp_closes *out;
+};
+
+/* ---- layout ---- */
+
+static size_t array(size_t *at, size_t bytes)
+{
+	size_t here = *at;
+
+	*at += bytes;
+	return here;
+}
+
+/* Lays definition i out from `at` on; returns where it ends. */
+static size_t plan(const struct dp_stream *s, uint16_t i, size_t at, struct dp_window_layout *l)
+{
+	const struct dp_window_def *d = &s->windows[i];
+	size_t n = s->field_count, end = sizeof(struct pane);
+
+	*l = (struct dp_window_layout){
+		.slide_ns = d->slide_ns,
+		.size_ns = d->size_ns,
+		.stats = d->stats,
+		.words = (uint32_t)__builtin_popcount(d->stats),
+		.span = (uint32_t)(d->size_ns / d->slide_ns),
+		.panes = dp_window_panes(s, i),
+		.ring_at = at,
+		.panes_at = at + sizeof(struct ring),
+	};
+	if (d->stats & DP_STAT_LAST)
+		l->last_ns_at = array(&end, n * sizeof(int64_t));
+	if (d->stats & (DP_STAT_MEAN | DP_STAT_STD))
+		l->mean_at = array(&end, n * sizeof(double));
+	if (d->stats & DP_STAT_STD)
+		l->m2_at = array(&end, n * sizeof(double));
+	if (d->stats & (DP_STAT_COUNT | DP_STAT_MEAN | DP_STAT_STD))
+		l->count_at = array(&end, n * sizeof(uint32_t));
+	if (d->stats & DP_STAT_MIN)
+		l->min_at = array(&end, n * sizeof(float));
+	if (d->stats & DP_STAT_MAX)
+		l->max_at = array(&end, n * sizeof(float));
+	if (d->stats & DP_STAT_LAST)
+		l->last_at = array(&end, n * sizeof(float));
+	l->pane_bytes = (end + 7) & ~(size_t)7;
+	return l->panes_at + l->panes * l->pane_bytes;
+}
+
+size_t dp_window_slot_bytes(const struct dp_stream *s)
+{
+	struct dp_window_layout l;
+	size_t end = 0;
+
+	for (uint16_t i = 0; i < s->window_count; i++)
+		end = plan(s, i, end, &l);
+	return end;
+}
+
+uint32_t dp_window_closes_max(const struct dp_stream *s)
+{
+	uint32_t n = 0;
+
+	for (uint16_t i = 0; i < s->window_count; i++)
+		n += dp_window_panes(s, i);
+	return n;
+}
+
+static size_t words_max(const struct dp_stream *s)
+{
+	size_t n = 0;
+
+	for (uint16_t i = 0; i < s->window_count; i++)
+		n += (size_t)dp_window_panes(s, i) * s->field_count *
+		     (size_t)__builtin_popcount(s->windows[i].stats);
+	return n;
+}
+
+size_t dp_windows_bytes(const struct dp_stream *s)
+{
+	return DP_CACHE_LINE + s->window_count * sizeof(struct dp_window_layout);
+}
+
+size_t dp_closes_bytes(const struct dp_stream *s)
+{
+	return 2 * DP_CACHE_LINE +
+	       DP_BATCH_MAX * (dp_window_closes_max(s) * sizeof(struct dp_close) +
+				      words_max(s) * sizeof(uint32_t));
+}
+
+int dp_windows_init(struct dp_windows *w, const struct dp_stream *s, struct dp_counters *counters,
+	struct dp_arena *arena)
+{
+	size_t at = 0;
+
+	for (uint16_t i = 0; i < s->window_count; i++) {
+		const struct dp_window_def *d = &s->windows[i];
+
+		if (d->size_ns > SPAN_LIMIT_NS || s->lateness_ns > SPAN_LIMIT_NS - d->size_ns ||
+			dp_window_panes(s, i) > DP_PANES_MAX)
+			return -EINVAL;
+	}
+	*w = (struct dp_windows){.stream = s, .counters = counters};
+	w->layout = dp_arena_take(
+		arena, s->window_count * sizeof(struct dp_window_layout), DP_CACHE_LINE);
+	if (!w->layout)
+		return -ENOMEM;
+	for (uint16_t i = 0; i < s->window_count; i++)
+		at = plan(s, i, at, &w->layout[i]);
+	return 0;
+}
+
+int dp_closes_init(struct dp_closes *c, const struct dp_stream *s, struct dp_arena *arena)
+{
+	size_t closes = (size_t)DP_BATCH_MAX * dp_window_closes_max(s);
+	size_t words = DP_BATCH_MAX * words_max(s);
+
+	if (closes > UINT32_MAX || words > UINT32_MAX)
+		return -EINVAL;
+	*c = (struct dp_closes){.max = (uint32_t)closes, .stats_max = (uint32_t)words};
+	c->list = dp_arena_take(arena, closes * sizeof(*c->list), DP_CACHE_LINE);
+	c->stats = dp_arena_take(arena, words * sizeof(*c->stats), DP_CACHE_LINE);
+	return c->list && c->stats ? 0 : -ENOMEM;
+}
+
+/* ---- panes ---- */
+
+static int64_t floor_div(int64_t a, int64_t b)
+{
+	return a / b - (a % b < 0);
+}
+
+static inline struct ring *ring_of(const struct dp_window_layout *l, char *state)
+{
+	return (struct ring *)(state + l->ring_at);
+}
+
+/* Pane p, of which newest - panes < p <= newest. */
+static inline struct pane *pane_of(const struct dp_window_layout *l, struct ring *r, int64_t p)
+{
+	int64_t at = (int64_t)r->newest_at - (r->newest - p);
+
+	assert(p <= r->newest && r->newest - p < l->panes);
+	at += at < 0 ? l->panes : 0;
+	return (struct pane *)((char *)(r + 1) + (size_t)at * l->pane_bytes);
+}
+
+static void empty_pane(const struct dp_window_layout *l, struct pane *pane, uint32_t fields)
+{
+	char *base = (char *)pane;
+
+	for (uint32_t i = 0; i < fields; i++) {
+		if (l->last_at) {
+			((int64_t *)(base + l->last_ns_at))[i] = DP_TIME_NONE;
+			((float *)(base + l->last_at))[i] = NAN;
+		}
+		if (l->mean_at)
+			((double *)(base + l->mean_at))[i] = 0;
+		if (l->m2_at)
+			((double *)(base + l->m2_at))[i] = 0;
+		if (l->count_at)
+			((uint32_t *)(base + l->count_at))[i] = 0;
+		if (l->min_at)
+			((float *)(base + l->min_at))[i] = INFINITY;
+		if (l->max_at)
+			((float *)(base + l->max_at))[i] = -INFINITY;
+	}
+}
+
+/*
+ * Welford's step (Knuth 4.2.2) per field, without a branch on the values. `stats` is a constant
+ * where it is called for all of them, so that this is one tight loop.
+ */
+static inline __attribute__((always_inline)) void add_fields(const struct dp_window_layout *l,
+	struct pane *pane, const float *restrict values, uint32_t fields, int64_t event_ns,
+	uint32_t stats)
+{
+	char *base = (char *)pane;
+	int64_t *restrict last_ns = (int64_t *)(base + l->last_ns_at);
+	double *restrict mean = (double *)(base + l->mean_at);
+	double *restrict m2 = (double *)(base + l->m2_at);
+	uint32_t *restrict count = (uint32_t *)(base + l->count_at);
+	float *restrict min = (float *)(base + l->min_at);
+	float *restrict max = (float *)(base + l->max_at);
+	float *restrict last = (float *)(base + l->last_at);
+
+	for (uint32_t i = 0; i < fields; i++) {
+		float v = values[i];
+		bool there = fabsf(v) <= FLT_MAX;
+
+		if (stats & (DP_STAT_COUNT | DP_STAT_MEAN | DP_STAT_STD))
+			count[i] += there;
+		if (stats & (DP_STAT_MEAN | DP_STAT_STD)) {
+			double off = there ? (double)v - mean[i] : 0;
+			double step = off / (double)(count[i] + !count[i]);
+
+			mean[i] += step;
+			if (stats & DP_STAT_STD)
+				m2[i] += off * (off - step);
+		}
+		if (stats & DP_STAT_MIN)
+			min[i] = there && v < min[i] ? v : min[i];
+		if (stats & DP_STAT_MAX)
+			max[i] = there && v > max[i] ? v : max[i];
+		if (stats & DP_STAT_LAST) {
+			bool later = there & (event_ns >= last_ns[i]);
+
+			last[i] = later ? v : last[i];
+			last_ns[i] = later ? event_ns : last_ns[i];
+		}
+	}
+}
+
+static inline void add(const struct dp_window_layout *l, struct pane *pane, const float *values,
+	uint32_t fields, int64_t event_ns)
+{
+	pane->readings++;
+	if (l->stats == DP_STAT_ALL)
+		add_fields(l, pane, values, fields, event_ns, DP_STAT_ALL);
+	else
+		add_fields(l, pane, values, fields, event_ns, l->stats);
+}
+
+/* Pane for a reading not in the newest one; NULL when it is in closed windows only. */
+static struct pane *other_pane(
+	const struct dp_window_layout *l, struct ring *r, int64_t event_ns, uint32_t fields)
+{
+	int64_t p = floor_div(event_ns, l->slide_ns);
+	struct pane *pane;
+
+	if (p < r->next)
+		return NULL;
+	if (!r->filled || p > r->newest) {
+		/* panes passed over were emptied when `next` passed their last users */
+		uint64_t at = r->filled ? r->newest_at + (uint64_t)(p - r->newest) : 0;
+
+		r->newest_at = (uint32_t)(at < l->panes ? at : at - l->panes);
+		assert(r->newest_at < l->panes);
+		r->newest = p;
+		r->newest_ns = p * l->slide_ns;
+	}
+	pane = pane_of(l, r, p);
+	if (!pane->readings) {
+		empty_pane(l, pane, fields);
+		r->filled++;
+	}
+	return pane;
+}
+
+static inline struct pane *pane_for(
+	const struct dp_window_layout *l, struct ring *r, int64_t event_ns, uint32_t fields)
+{
+	if ((uint64_t)event_ns - (uint64_t)r->newest_ns < (uint64_t)l->slide_ns)
+		return pane_of(l, r, r->newest);
+	return other_pane(l, r, event_ns, fields);
+}
+
+/* ---- closing ---- */
+
+struct merged {
+	double n, mean, m2;
+	float min, max, last;
+};
+
+/* Chan, Golub and LeVeque 1979: partials of two sets to those of their union; b is the later. */
+static void merge(
+	const struct dp_window_layout *l, const struct pane *pane, uint32_t field, struct merged *m)
+{
+	const char *b = (const char *)pane;
+	double n = l->count_at ? ((const uint32_t *)(b + l->count_at))[field] : 0;
+
+	if (l->mean_at && n > 0) {
+		double off = ((const double *)(b + l->mean_at))[field] - m->mean;
+		double part = n / (m->n + n);
+
+		if (l->m2_at)
+			m->m2 += ((const double *)(b + l->m2_at))[field] + off * off * m->n * part;
+		m->mean += off * part;
+	}
+	m->n += n;
+	if (l->min_at)
+		m->min = fminf(m->min, ((const float *)(b + l->min_at))[field]);
+	if (l->max_at)
+		m->max = fmaxf(m->max, ((const float *)(b + l->max_at))[field]);
+	if (l->last_at && !isnan(((const float *)(b + l->last_at))[field]))
+		m->last = ((const float *)(b + l->last_at))[field];
+}
+
+static uint32_t bits_of(float v)
+{
+	uint32_t bits;
+
+	memcpy(&bits, &v, sizeof(bits));
+	return bits;
+}
+
+/* A window's statistics of one field, lowest bit first; returns where the next field's go. */
+static uint32_t *put_field(uint32_t *at, uint32_t stats, const struct merged *m)
+{
+	if (stats & DP_STAT_COUNT)
+		*at++ = (uint32_t)m->n;
+	if (stats & DP_STAT_MEAN)
+		*at++ = bits_of(m->n > 0 ? (float)m->mean : NAN);
+	if (stats & DP_STAT_STD)
+		*at++ = bits_of(m->n > 1 ? (float)sqrt(m->m2 / (m->n - 1)) : NAN);
+	if (stats & DP_STAT_MIN)
+		*at++ = bits_of(isfinite(m->min) ? m->min : NAN);
+	if (stats & DP_STAT_MAX)
+		*at++ = bits_of(isfinite(m->max) ? m->max : NAN);
+	if (stats & DP_STAT_LAST)
+		*at++ = bits_of(m->last);
+	return at;
+}
+
+/* Lists window k; one without a reading is nothing. */
+static void close_window(const struct dp_windows *w, uint8_t window, struct ring *r, int64_t k,
+	const struct cause *why)
+{
+	const struct dp_window_layout *l = &w->layout[window];
+	const struct pane *panes[DP_PANES_MAX];
+	uint32_t n = 0, count = 0;
+	struct dp_closes *out = why->out;
+	uint32_t *at;
+
+	for (int64_t p = k; p < k + l->span && p <= r->newest; p++) {
+		const struct pane *pane = pane_of(l, r, p);
+
+		panes[n] = pane;
+		n += pane->readings > 0;
+		count += pane->readings;
+	}
+	if (!n)
+		return;
+	assert(out->count < out->max);
+	assert(out->stats_max - out->stats_used >= l->words * w->stream->field_count);
+	out->list[out->count++] = (struct dp_close){
+		.row = why->row,
+		.slot = why->slot,
+		.count = count,
+		.stats_at = out->stats_used,
+		.start_ns = k * l->slide_ns,
+		.end_ns = k * l->slide_ns + l->size_ns,
+		.window = window,
+		.reason = (uint8_t)why->reason,
+	};
+	at = out->stats + out->stats_used;
+	for (uint32_t field = 0; field < w->stream->field_count; field++) {
+		struct merged m = {.min = INFINITY, .max = -INFINITY, .last = NAN};
+
+		for (uint32_t i = 0; i < n; i++)
+			merge(l, panes[i], field, &m);
+		at = put_field(at, l->stats, &m);
+	}
+	out->stats_used = (uint32_t)(at - out->stats);
+}
+
+/* Windows below `next` are closed from here on; panes that only they use become free. */
+static void close_below(const struct dp_window_layout *l, struct ring *r, int64_t next)
+{
+	int64_t p = r->filled ? r->next : next;
+
+	for (; p < next && p <= r->newest; p++) {
+		struct pane *pane = pane_of(l, r, p);
+
+		r->filled -= pane->readings > 0;
+		pane->readings = 0;
+	}
+	r->next = next;
+	r->close_ns = (next + l->span) * l->slide_ns;
+	if (!r->filled)
+		r->newest_ns = DP_TIME_NONE;
+}
+
+/* The watermark has passed close_ns. */
+static void close_due(const struct dp_windows *w, uint8_t window, struct ring *r, int64_t watermark,
+	const struct cause *why)
+{
+	const struct dp_window_layout *l = &w->layout[window];
+	int64_t open = floor_div(watermark, l->slide_ns) - l->span + 1;
+
+	if (r->filled && why->out)
+		for (int64_t k = r->next; k < open && k <= r->newest; k++)
+			close_window(w, window, r, k, why);
+	close_below(l, r, open);
+}
+
+static void close_everything(const struct dp_windows *w, char *state, const struct cause *why)
+{
+	for (uint8_t i = 0; i < w->stream->window_count; i++) {
+		struct ring *r = ring_of(&w->layout[i], state);
+
+		if (!r->filled)
+			continue;
+		for (int64_t k = r->next; k <= r->newest; k++)
+			close_window(w, i, r, k, why);
+		close_below(&w->layout[i], r, r->newest + 1);
+	}
+}
+
+/* ---- the stage ---- */
+
+static void forget_time(const struct dp_windows *w, char *state, struct dp_slot *s)
+{
+	s->event_max = s->watermark = s->back_event = DP_TIME_NONE;
+	s->back_count = 0;
+	for (uint16_t i = 0; i < w->stream->window_count; i++) {
+		const struct dp_window_layout *l = &w->layout[i];
+		struct ring *r = ring_of(l, state);
+
+		*r = (struct ring){
+			.next = DP_TIME_NONE, .close_ns = DP_TIME_NONE, .newest_ns = DP_TIME_NONE};
+		for (uint32_t p = 0; p < l->panes; p++)
+			((struct pane *)(state + l->panes_at + p * l->pane_bytes))->readings = 0;
+	}
+}
+
+void dp_window_slot_init(const struct dp_windows *w, const struct dp_table *t, struct dp_slot *s)
+{
+	forget_time(w, dp_slot_windows(t, s), s);
+}
+
+/* By how much a is ahead of b is more than `most`. */
+static inline bool ahead(int64_t a, int64_t b, int64_t most)
+{
+	int64_t by;
+
+	return __builtin_sub_overflow(a, b, &by) ? a > b : by > most;
+}
+
+/* Readings in a row and in order behind the watermark, this one included; 0: it is not behind. */
+static inline uint8_t note_back(struct dp_slot *s, int64_t event_ns, int64_t max_skew_ns)
+{
+	if (s->watermark == DP_TIME_NONE || !ahead(s->watermark, event_ns, max_skew_ns))
+		s->back_count = 0;
+	else if (s->back_count && event_ns < s->back_event)
+		s->back_count = 1;
+	else if (s->back_count < DP_CLOCK_RESET_READINGS)
+		s->back_count++;
+	s->back_event = event_ns;
+	return s->back_count;
+}
+
+/* Moves the watermark, closes what is due, puts the reading into panes; false: late for a window.
+ */
+static inline bool take(const struct dp_windows *w, char *state, struct dp_slot *s,
+	int64_t event_ns, const float *values, const struct cause *why)
+{
+	uint32_t fields = w->stream->field_count;
+	bool in_time = true;
+
+	if (event_ns > s->event_max) {
+		s->event_max = event_ns;
+		s->watermark = event_ns - w->stream->lateness_ns;
+	}
+	for (uint8_t i = 0; i < w->stream->window_count; i++) {
+		const struct dp_window_layout *l = &w->layout[i];
+		struct ring *r = ring_of(l, state);
+		struct pane *pane;
+
+		if (s->watermark >= r->close_ns)
+			close_due(w, i, r, s->watermark, why);
+		pane = pane_for(l, r, event_ns, fields);
+		if (pane)
+			add(l, pane, values, fields, event_ns);
+		else
+			in_time = false;
+	}
+	return in_time;
+}
+
+static inline uint16_t push_row(const struct dp_windows *w, const struct dp_table *t,
+	const struct dp_batch *b, uint32_t row, struct dp_closes *out)
+{
+	struct dp_slot *s = dp_table_slot(t, b->slot[row]);
+	char *state = dp_slot_windows(t, s);
+	int64_t event_ns = b->event_ns[row];
+	struct cause why = {row, b->slot[row], DP_CLOSE_WATERMARK, out};
+	uint16_t flags = 0;
+
+	if (event_ns > EVENT_LIMIT_NS ||
+		ahead(event_ns, b->arrival_ns[row], w->stream->max_skew_ns)) {
+		s->back_count = 0;
+		return DP_ROW_FUTURE;
+	}
+	if (event_ns < -EVENT_LIMIT_NS)
+		return DP_ROW_LATE;
+	if (note_back(s, event_ns, w->stream->max_skew_ns) == DP_CLOCK_RESET_READINGS) {
+		why.reason = DP_CLOSE_CLOCK_RESET;
+		close_everything(w, state, &why);
+		forget_time(w, state, s);
+		flags = DP_ROW_CLOCK_RESET;
+	}
+	if (!take(w, state, s, event_ns, dp_batch_row_values(b, row), &why))
+		flags |= DP_ROW_LATE;
+	return flags;
+}
+
+void dp_window_push(const struct dp_windows *w, const struct dp_table *t, struct dp_batch *b,
+	struct dp_closes *out)
+{
+	uint32_t late = 0, future = 0, reset = 0;
+
+	for (uint32_t row = 0; row < b->count; row++) {
+		uint16_t flags;
+
+		if (row + PREFETCH_ROWS < b->count) {
+			struct dp_slot *s = dp_table_slot(t, b->slot[row + PREFETCH_ROWS]);
+
+			__builtin_prefetch(&s->event_max, 1);
+			__builtin_prefetch(dp_slot_windows(t, s), 1);
+		}
+		flags = push_row(w, t, b, row, out);
+		late += (flags & DP_ROW_LATE) != 0;
+		future += (flags & DP_ROW_FUTURE) != 0;
+		reset += (flags & DP_ROW_CLOCK_RESET) != 0;
+		b->flags[row] |= flags;
+	}
+	dp_count(w->counters, DP_C_LATE, late);
+	dp_count(w->counters, DP_C_FUTURE, future);
+	dp_count(w->counters, DP_C_CLOCK_RESET, reset);
+}
+
+void dp_window_close_all(const struct dp_windows *w, const struct dp_table *t, uint32_t slot,
+	enum dp_close_reason reason, struct dp_closes *out)
+{
+	struct cause why = {0, slot, reason, out};
+
+	close_everything(w, dp_slot_windows(t, dp_table_slot(t, slot)), &why);
+}
+
+bool dp_window_open(const struct dp_windows *w, const struct dp_table *t, uint32_t slot)
+{
+	char *state = dp_slot_windows(t, dp_table_slot(t, slot));
+
+	for (uint16_t i = 0; i < w->stream->window_count; i++)
+		if (ring_of(&w->layout[i], state)->filled)
+			return true;
+	return false;
+}
+
+/* ---- replay ---- */
+
+void dp_window_replay_reading(const struct dp_windows *w, const struct dp_table *t, uint32_t slot,
+	const struct dp_rec_reading *r, const float *values)
+{
+	struct dp_slot *s = dp_table_slot(t, slot);
+	char *state = dp_slot_windows(t, s);
+	struct cause why = {0, slot, DP_CLOSE_WATERMARK, NULL};
+
+	/* a new life in a slot that is not new: the record that retired the old one was lost */
+	if (r->flags & DP_ROW_NEW_LIFE)
+		forget_time(w, state, s);
+	if (r->flags & DP_ROW_FUTURE || r->event_ns > EVENT_LIMIT_NS) {
+		s->back_count = 0;
+		return;
+	}
+	if (r->event_ns < -EVENT_LIMIT_NS)
+		return;
+	if (r->flags & DP_ROW_CLOCK_RESET)
+		forget_time(w, state, s);
+	/* with another max_skew then, this one may be the last that was wanted; the next will do */
+	if (note_back(s, r->event_ns, w->stream->max_skew_ns) == DP_CLOCK_RESET_READINGS)
+		s->back_count--;
+	take(w, state, s, r->event_ns, values, &why);
+}
+
+void dp_window_replay_close(const struct dp_windows *w, const struct dp_table *t, uint32_t slot,
+	const struct dp_rec_window *r)
+{
+	const struct dp_window_layout *l = &w->layout[r->window];
+	struct ring *ring = ring_of(l, dp_slot_windows(t, dp_table_slot(t, slot)));
+	int64_t k = floor_div(r->start_ns, l->slide_ns);
+
+	if (r->start_ns < -EVENT_LIMIT_NS - SPAN_LIMIT_NS || r->start_ns > EVENT_LIMIT_NS)
+		return;
+	if (k >= ring->next)
+		close_below(l, ring, k + 1);
+}
