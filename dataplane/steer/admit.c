@@ -138,7 +138,7 @@ static uint32_t admit_group(struct dp_admit *a, struct dp_batch *b, const struct
 {
 	bool numbered = b->flags[g->row] & DP_ROW_NUMBERED;
 	uint32_t slot = dp_table_find(a->table, &b->id[g->row], g->hash);
-	uint64_t lost = 0;
+	uint64_t lost = 0, seen;
 	struct dp_slot *s;
 
 	if (slot == DP_SLOT_NONE) {
@@ -167,7 +167,9 @@ static uint32_t admit_group(struct dp_admit *a, struct dp_batch *b, const struct
 	case NEW:
 		break;
 	}
-	b->seen[g->row] = mark(s, b->boot[g->row], b->seq[g->row], &lost);
+	seen = mark(s, b->boot[g->row], b->seq[g->row], &lost);
+	for (uint32_t i = 0; i < g->rows; i++)
+		b->seen[g->row + i] = seen;
 	if (lost)
 		dp_count(a->counters, DP_C_LOST_SENDER, lost);
 	return slot;

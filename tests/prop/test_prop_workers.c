@@ -240,12 +240,14 @@ static void hear(const struct world *w, struct heard *heard, struct dp_log *log)
 		bool bad = false;
 
 		while ((rec = dp_block_next(b, &w->set, &cursor, &bad))) {
+			char id[DP_SENSOR_ID_MAX + 1] = {0};
 			unsigned sensor;
 			struct heard *h;
 
 			if (!rec->id_len)
 				continue;
-			cr_assert_eq(sscanf(dp_rec_sensor(rec), "sensor-%u", &sensor), 1);
+			memcpy(id, dp_rec_sensor(rec), rec->id_len);
+			cr_assert_eq(sscanf(id, "sensor-%u", &sensor), 1);
 			h = &heard[sensor];
 			cr_assert_leq(h->used + rec->bytes, RECORD_BYTES_MAX);
 			memcpy(h->bytes + h->used, rec, rec->bytes);
