@@ -320,7 +320,7 @@ static void answer(struct dp_worker *w)
 				.last_arrival_ns = s->last_arrival_ns,
 				.watermark = s->watermark};
 
-			if (!s->used)
+			if (!s->used || (q->one_stream && q->stream != v.stream))
 				continue;
 			q->seen++;
 			if (q->id.len == 0 || memcmp(&q->id, &s->id, sizeof(q->id)) == 0)

@@ -46,8 +46,10 @@ struct dp_sensor_query {
 	struct dp_sensor_view *views; /* [max], best first when done */
 	uint32_t max, count;
 	struct dp_sensor_id id;	     /* len 0: top N */
+	bool one_stream;	     /* only sensors of `stream` */
+	uint16_t stream;
 	uint32_t stream_at, slot_at; /* worker: how far the sweep is */
-	uint64_t seen;		     /* sensors of this worker */
+	uint64_t seen;		     /* sensors of this worker, of that stream */
 	_Atomic bool done;	     /* worker: release; control: acquire */
 };
 
