@@ -11,7 +11,7 @@
 
 #include "dataplane/journal/record.h"
 
-#define DP_BLOCK_MAGIC 0x4b4c4250u /* "PBLK" */
+#define DP_BLOCK_MAGIC	    0x4b4c4250u /* "PBLK" */
 #define DP_BLOCK_SEAL_BYTES (64u << 10) /* a block is sealed once it reaches this */
 
 enum { DP_BLOCK_VERSION = 1, DP_BLOCK_HEAD_BYTES = 128 };
@@ -37,7 +37,7 @@ _Static_assert(sizeof(struct dp_block) == DP_BLOCK_HEAD_BYTES, "block header");
 
 enum dp_block_fault {
 	DP_BLOCK_OK,
-	DP_BLOCK_SHORT,	  /* fewer bytes there than the header says */
+	DP_BLOCK_SHORT, /* fewer bytes there than the header says */
 	DP_BLOCK_MAGIC_BAD,
 	DP_BLOCK_VERSION_NEW,
 	DP_BLOCK_HEADER_BAD, /* a length or count that cannot be */
@@ -54,16 +54,16 @@ struct dp_block_spot {
 void dp_block_finish(struct dp_block *b, const struct dp_block_spot *spot);
 
 /* Checks a header and its hash with `avail` bytes readable at b. Records are not looked at. */
-enum dp_block_fault dp_block_check(const struct dp_block *b, size_t avail,
-	const struct dp_block_spot *spot);
+enum dp_block_fault dp_block_check(
+	const struct dp_block *b, size_t avail, const struct dp_block_spot *spot);
 const char *dp_block_fault_name(enum dp_block_fault f);
 
 /*
  * Walks the records of a checked block: *cursor starts at 0; returns the next record or NULL at the
  * end, or NULL with *bad set when a record does not pass dp_rec_check (the rest is then unusable).
  */
-const struct dp_rec *dp_block_next(const struct dp_block *b, const struct dp_stream_set *streams,
-	size_t *cursor, bool *bad);
+const struct dp_rec *dp_block_next(
+	const struct dp_block *b, const struct dp_stream_set *streams, size_t *cursor, bool *bad);
 
 static inline size_t dp_block_disk_bytes(uint32_t bytes)
 {

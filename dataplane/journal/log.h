@@ -31,18 +31,18 @@ struct dp_log {
 	_Alignas(DP_CACHE_LINE) uint64_t open_at; /* position of the open block */
 	struct dp_block *open;			  /* NULL when none is open */
 	int64_t opened_ns;			  /* steady time of the open block's first record */
-	uint64_t next_sequence; /* of the next block to open; dense from 1 */
-	uint64_t freed_seen; /* last value read of freed */
+	uint64_t next_sequence;			  /* of the next block to open; dense from 1 */
+	uint64_t freed_seen;			  /* last value read of freed */
 
 	/* worker: writes, writer: reads */
 	_Alignas(DP_CACHE_LINE) _Atomic uint64_t sealed; /* everything before is sealed */
 	_Atomic uint64_t records; /* cumulative, of this epoch; for the ledger */
 
 	/* writer: rw */
-	_Alignas(DP_CACHE_LINE) uint64_t taken;	/* next block to take */
+	_Alignas(DP_CACHE_LINE) uint64_t taken; /* next block to take */
 
 	/* writer: writes, worker: reads */
-	_Alignas(DP_CACHE_LINE) _Atomic uint64_t freed;	/* space before is free again */
+	_Alignas(DP_CACHE_LINE) _Atomic uint64_t freed; /* space before is free again */
 };
 
 struct dp_log_config {
@@ -78,7 +78,8 @@ static inline void dp_log_group(struct dp_log *log, size_t bytes, int64_t steady
 static inline void *dp_log_record(
 	struct dp_log *log, enum dp_rec_kind kind, size_t bytes, uint32_t *index);
 
-/* Widen the open block's time ranges; readings pass their event time, other records only arrival. */
+/* Widen the open block's time ranges; readings pass their event time, other records only arrival.
+ */
 static inline void dp_log_reading_time(struct dp_log *log, int64_t event_ns, int64_t arrival_ns);
 static inline void dp_log_arrival_time(struct dp_log *log, int64_t arrival_ns);
 
@@ -117,7 +118,7 @@ static inline bool dp_log_room(struct dp_log *log, size_t bytes)
 	 */
 	uint64_t blocks = bytes / DP_BLOCK_SEAL_BYTES + 2;
 	uint64_t need = log->open_at + (log->open ? log->open->bytes : 0) + bytes +
-		blocks * (DP_BLOCK_HEAD_BYTES + DP_DISK_ALIGN) + log->block_max;
+			blocks * (DP_BLOCK_HEAD_BYTES + DP_DISK_ALIGN) + log->block_max;
 
 	return need <= log->freed_seen + log->ring_bytes || dp_log_room_reload(log, need);
 }

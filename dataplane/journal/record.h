@@ -34,9 +34,9 @@ enum {
 };
 
 struct dp_rec {
-	uint32_t bytes; /* whole record */
-	uint8_t kind;	/* enum dp_rec_kind */
-	uint8_t id_len; /* sensor id; 0 where the record is of no sensor */
+	uint32_t bytes;	 /* whole record */
+	uint8_t kind;	 /* enum dp_rec_kind */
+	uint8_t id_len;	 /* sensor id; 0 where the record is of no sensor */
 	uint16_t stream; /* index in the segment's schema; DP_REC_NO_STREAM where of none */
 };
 
@@ -45,7 +45,8 @@ struct dp_rec_reading {
 	int64_t event_ns, arrival_ns;
 	uint64_t life;
 	uint64_t seq;  /* 0 unless DP_ROW_NUMBERED */
-	uint64_t seen; /* duplicate bitmap of boot after this datagram: bit k = seq - k was recorded */
+	uint64_t seen; /* duplicate bitmap of boot after this datagram: bit k = seq - k was recorded
+			*/
 	uint32_t boot;
 	uint16_t flags; /* enum dp_row_flag */
 	uint8_t index;	/* of the reading within its datagram */
@@ -66,7 +67,12 @@ struct dp_rec_score {
 };
 _Static_assert(sizeof(struct dp_rec_score) == 16, "score");
 
-enum dp_close_reason { DP_CLOSE_WATERMARK = 1, DP_CLOSE_IDLE, DP_CLOSE_CLOCK_RESET, DP_CLOSE_RETIRED };
+enum dp_close_reason {
+	DP_CLOSE_WATERMARK = 1,
+	DP_CLOSE_IDLE,
+	DP_CLOSE_CLOCK_RESET,
+	DP_CLOSE_RETIRED
+};
 
 struct dp_rec_window {
 	struct dp_rec head;
@@ -88,27 +94,27 @@ struct dp_rec_alert {
 	int64_t event_ns, arrival_ns;
 	uint64_t cause[2]; /* id of the raising record or, for missing data, of the last reading */
 	uint64_t life;
-	double value;	     /* what was compared; seconds of silence for missing data */
-	int64_t raised_ns;   /* arrival time of the raise (equal to arrival_ns when raised) */
-	uint32_t rule_hash;  /* of the rule's definition: state survives only while it is the same */
-	uint8_t rule;	     /* index in the stream's rules */
-	uint8_t raised;	     /* 1 raise, 0 clear */
-	uint8_t severity;    /* enum dp_severity */
+	double value;	    /* what was compared; seconds of silence for missing data */
+	int64_t raised_ns;  /* arrival time of the raise (equal to arrival_ns when raised) */
+	uint32_t rule_hash; /* of the rule's definition: state survives only while it is the same */
+	uint8_t rule;	    /* index in the stream's rules */
+	uint8_t raised;	    /* 1 raise, 0 clear */
+	uint8_t severity;   /* enum dp_severity */
 	uint8_t reserved;
 };
 _Static_assert(sizeof(struct dp_rec_alert) == 72, "alert record");
 
 enum dp_gap_reason {
-	DP_GAP_CRASH = 1,  /* upper bound of readings received but not accounted for by a mark */
-	DP_GAP_DAMAGE,	   /* records in damaged blocks */
-	DP_GAP_SCHEMA,	   /* per-sensor state dropped: the stream changed */
-	DP_GAP_EXPIRED,	   /* freed by drop_oldest before an output had it */
+	DP_GAP_CRASH = 1, /* upper bound of readings received but not accounted for by a mark */
+	DP_GAP_DAMAGE,	  /* records in damaged blocks */
+	DP_GAP_SCHEMA,	  /* per-sensor state dropped: the stream changed */
+	DP_GAP_EXPIRED,	  /* freed by drop_oldest before an output had it */
 };
 
 struct dp_rec_gap {
 	struct dp_rec head;
 	int64_t arrival_ns;
-	uint64_t count; /* of what the reason says */
+	uint64_t count;		  /* of what the reason says */
 	uint64_t epoch, sequence; /* position it concerns; 0 where none */
 	uint16_t worker;
 	uint8_t reason; /* enum dp_gap_reason */
@@ -124,7 +130,8 @@ struct dp_rec_mark {
 	int64_t arrival_ns;
 	uint8_t what; /* enum dp_mark_what */
 	uint8_t reserved8[3];
-	uint32_t counter_count; /* cumulative, by enum dp_counter; readers take a short one as zeros */
+	uint32_t counter_count; /* cumulative, by enum dp_counter; readers take a short one as zeros
+				 */
 };
 _Static_assert(sizeof(struct dp_rec_mark) == 24, "mark record");
 
@@ -134,11 +141,11 @@ static inline size_t dp_rec_pad(size_t bytes, size_t to)
 }
 
 /* Exact bytes of records of that stream with an id of id_len bytes. */
-static inline size_t dp_rec_reading_bytes(const struct dp_stream *s, size_t id_len,
-	const uint8_t *tag_len)
+static inline size_t dp_rec_reading_bytes(
+	const struct dp_stream *s, size_t id_len, const uint8_t *tag_len)
 {
 	size_t n = sizeof(struct dp_rec_reading) + dp_rec_pad(id_len, 4) + 4u * s->field_count +
-		sizeof(struct dp_rec_score) * s->model_count;
+		   sizeof(struct dp_rec_score) * s->model_count;
 
 	for (uint16_t i = 0; i < s->tag_count; i++)
 		n += 1u + tag_len[i];
@@ -148,7 +155,8 @@ static inline size_t dp_rec_reading_bytes(const struct dp_stream *s, size_t id_l
 static inline size_t dp_rec_window_bytes(const struct dp_stream *s, uint32_t stats, size_t id_len)
 {
 	return dp_rec_pad(sizeof(struct dp_rec_window) + dp_rec_pad(id_len, 4) +
-			4u * (size_t)s->field_count * (size_t)__builtin_popcount(stats), 8);
+				  4u * (size_t)s->field_count * (size_t)__builtin_popcount(stats),
+		8);
 }
 
 static inline size_t dp_rec_alert_bytes(size_t id_len)
@@ -169,7 +177,7 @@ bool dp_rec_check(const struct dp_rec *rec, size_t left, const struct dp_stream_
 const char *dp_rec_sensor(const struct dp_rec *rec);
 const float *dp_rec_values(const struct dp_rec_reading *r);
 const struct dp_rec_score *dp_rec_scores(const struct dp_rec_reading *r);
-const uint8_t *dp_rec_tags(const struct dp_rec_reading *r); /* tag_count times (length, bytes) */
+const uint8_t *dp_rec_tags(const struct dp_rec_reading *r);  /* tag_count times (length, bytes) */
 const uint32_t *dp_rec_stats(const struct dp_rec_window *w); /* u32 or f32 bits */
 const struct dp_rec_score *dp_rec_window_scores(const struct dp_rec_window *w);
 const uint64_t *dp_rec_counters(const struct dp_rec_mark *m);

@@ -8,15 +8,16 @@
 
 enum { DP_SCHEMA_BYTES_MAX = 1 << 20 };
 
-/* Serialises; returns the bytes needed, writes at most `size`. Canonical: equal sets, equal bytes. */
+/* Serialises; returns the bytes needed, writes at most `size`. Canonical: equal sets, equal bytes.
+ */
 size_t dp_schema_write(const struct dp_stream_set *set, void *buf, size_t size);
 
 /* Hash of the serialised set: what dp_stream_set.hash and dp_block.schema_hash hold. */
 uint64_t dp_schema_hash(const struct dp_stream_set *set);
 
 /*
- * Parses bytes from outside. 0 with a set in one allocation (dp_schema_free), -EBADMSG when anything
- * is off (bounds, names, duplicates, trailing bytes), -ENOMEM.
+ * Parses bytes from outside. 0 with a set in one allocation (dp_schema_free), -EBADMSG when
+ * anything is off (bounds, names, duplicates, trailing bytes), -ENOMEM.
  */
 int dp_schema_read(const void *buf, size_t size, struct dp_stream_set **out);
 void dp_schema_free(struct dp_stream_set *set);

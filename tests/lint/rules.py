@@ -214,6 +214,8 @@ def unfinished(tree: Tree) -> list[Finding]:
 NO_README = [
     "tests/fuzz/corpus*",
     "deploy/profiles",
+    "models/export/src*",
+    "models/export/tests",
     "tests/system/kafka",
     "tests/tsan/criterion",
     ".ci",
