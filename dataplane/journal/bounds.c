@@ -21,29 +21,25 @@ static size_t reading_bytes_max(const struct dp_stream *s)
 	return dp_rec_reading_bytes(s, DP_SENSOR_ID_MAX, tag_len);
 }
 
-static size_t window_bytes_max(const struct dp_stream *s)
+static size_t window_bytes_max(const struct dp_stream *s, uint16_t i)
 {
-	size_t most = 0;
-
-	for (uint16_t i = 0; i < s->window_count; i++) {
-		size_t n = dp_rec_window_bytes(
-			s, s->windows[i].stats | DP_STAT_COUNT, DP_SENSOR_ID_MAX);
-
-		n += dp_rec_pad(sizeof(struct dp_rec_score) * s->model_count, 8);
-		most = n > most ? n : most;
-	}
-	return most;
+	return dp_rec_window_bytes(s, s->windows[i].stats | DP_STAT_COUNT, DP_SENSOR_ID_MAX) +
+	       dp_rec_pad(sizeof(struct dp_rec_score) * s->model_count, 8);
 }
 
 size_t dp_rec_bytes_max(const struct dp_stream *s)
 {
-	size_t closes = dp_window_closes_max(s), alerts = 0;
+	size_t bytes = reading_bytes_max(s), alerts = 0;
 
+	for (uint16_t i = 0; i < s->window_count; i++)
+		bytes += dp_window_panes(s, i) * window_bytes_max(s, i);
 	/* A clock reset or a retirement may clear, beside what a rule finds itself. */
-	for (uint16_t i = 0; i < s->rule_count; i++)
-		alerts += s->rules[i].window >= 0 ? closes + 1 : 2;
-	return reading_bytes_max(s) + closes * window_bytes_max(s) +
-	       alerts * dp_rec_alert_bytes(DP_SENSOR_ID_MAX);
+	for (uint16_t i = 0; i < s->rule_count; i++) {
+		int16_t window = s->rules[i].window;
+
+		alerts += window < 0 ? 2 : 1 + (size_t)dp_window_panes(s, (uint16_t)window);
+	}
+	return bytes + alerts * dp_rec_alert_bytes(DP_SENSOR_ID_MAX);
 }
 
 size_t dp_block_bytes_max(const struct dp_stream_set *streams)
