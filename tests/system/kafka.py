@@ -218,6 +218,9 @@ class KafkaServer:
         pairs = [f"{key.replace('_', '.')}={value}" for key, value in settings.items()]
         self._tool("create", topic, str(partitions), *pairs)
 
+    def delete_topic(self, topic: str) -> None:
+        self._tool("delete", topic)
+
     def end_offsets(self, topic: str) -> dict[int, int]:
         """Partition to the offset that its next message gets."""
         lines = self._tool("ends", topic).decode().splitlines()

@@ -3,6 +3,7 @@
  *
  *   penstock-ktool BROKERS ready SECONDS
  *   penstock-ktool BROKERS create TOPIC PARTITIONS [name=value ...]
+ *   penstock-ktool BROKERS delete TOPIC
  *   penstock-ktool BROKERS ends TOPIC                       "partition offset" lines
  *   penstock-ktool BROKERS write TOPIC PARTITION KEY        one message, its value from stdin
  *   penstock-ktool BROKERS read TOPIC committed|uncommitted frames to stdout
@@ -121,6 +122,33 @@ static int create(rd_kafka_t *rk, const char *topic, int partitions, char **sett
 	rc = create_result(queue, topic);
 	rd_kafka_AdminOptions_destroy(options);
 	rd_kafka_NewTopic_destroy(wanted);
+	rd_kafka_queue_destroy(queue);
+	return rc;
+}
+
+static int remove_topic(rd_kafka_t *rk, const char *topic)
+{
+	rd_kafka_DeleteTopic_t *wanted = rd_kafka_DeleteTopic_new(topic);
+	rd_kafka_queue_t *queue = rd_kafka_queue_new(rk);
+	const rd_kafka_topic_result_t **results;
+	rd_kafka_event_t *event;
+	size_t count = 0;
+	int rc = 0;
+
+	rd_kafka_DeleteTopics(rk, &wanted, 1, NULL, queue);
+	event = rd_kafka_queue_poll(queue, TIMEOUT_MS);
+	if (!event || rd_kafka_event_error(event)) {
+		rc = fail(topic, event ? rd_kafka_event_error_string(event) : "no answer");
+	} else {
+		results = rd_kafka_DeleteTopics_result_topics(
+			rd_kafka_event_DeleteTopics_result(event), &count);
+		if (count != 1 || rd_kafka_topic_result_error(results[0]))
+			rc = fail(topic, count ? rd_kafka_topic_result_error_string(results[0])
+					       : "empty answer");
+	}
+	if (event)
+		rd_kafka_event_destroy(event);
+	rd_kafka_DeleteTopic_destroy(wanted);
 	rd_kafka_queue_destroy(queue);
 	return rc;
 }
@@ -279,6 +307,8 @@ static int run(int argc, char **argv)
 		rc = ready(rk, (int)(atof(argv[3]) * 1000));
 	else if (!strcmp(verb, "create") && argc > 4)
 		rc = create(rk, argv[3], atoi(argv[4]), argv + 5);
+	else if (!strcmp(verb, "delete"))
+		rc = remove_topic(rk, argv[3]);
 	else if (!strcmp(verb, "ends"))
 		rc = ends(rk, argv[3]);
 	else if (!strcmp(verb, "write") && argc > 5)
@@ -294,7 +324,7 @@ static int run(int argc, char **argv)
 int main(int argc, char **argv)
 {
 	if (argc < 4)
-		return fail("usage", "BROKERS ready|create|ends|write|read ...");
+		return fail("usage", "BROKERS ready|create|delete|ends|write|read ...");
 	if (run(argc, argv) != 0 || fflush(stdout) != 0)
 		return 1;
 	return 0;

@@ -23,6 +23,13 @@ def test_unknown_topic_is_an_error(kafka: KafkaServer) -> None:
         kafka.read_all("never-made")
 
 
+def test_deleted_topic_is_gone(kafka: KafkaServer) -> None:
+    kafka.create_topic("short-lived", 1)
+    kafka.delete_topic("short-lived")
+    with pytest.raises(RuntimeError, match="Unknown topic"):
+        kafka.end_offsets("short-lived")
+
+
 @pytest.mark.parametrize("how", ["stop", "kill"])
 def test_restart_keeps_port_and_messages(tmp_path: Path, how: str) -> None:
     with KafkaServer(tmp_path / "kafka") as server:
