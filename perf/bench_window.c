@@ -1,0 +1,121 @@
+/*
+ * What the window stage costs: nanoseconds a reading, for one and for two windows over four fields
+ * with all statistics, sensors' slots in turn as a batch brings them.  One JSON line.
+ */
+#include <errno.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "dataplane/window/window.h"
+
+enum { FIELDS = 4, ROUNDS = 7 };
+
+struct setup {
+	struct dp_field fields[FIELDS];
+	struct dp_window_def windows[2];
+	struct dp_stream stream;
+	struct dp_arena arena;
+	struct dp_table table;
+	struct dp_counters counters;
+	struct dp_windows stage;
+	struct dp_closes closes;
+	struct dp_batch batch;
+};
+
+static void need(int err)
+{
+	if (err) {
+		fprintf(stderr, "bench_window: %s\n", strerror(-err));
+		exit(1);
+	}
+}
+
+static void setup(struct setup *b, uint16_t windows, uint32_t sensors)
+{
+	struct dp_table_config c = {.stream = &b->stream, .slots_max = sensors};
+
+	memset(b, 0, sizeof(*b));
+	b->windows[0] =
+		(struct dp_window_def){"30s/10s", 30 * DP_NS_PER_S, 10 * DP_NS_PER_S, DP_STAT_ALL};
+	b->windows[1] =
+		(struct dp_window_def){"5m/1m", 300 * DP_NS_PER_S, 60 * DP_NS_PER_S, DP_STAT_ALL};
+	b->stream = (struct dp_stream){.field_count = FIELDS,
+		.window_count = windows,
+		.lateness_ns = 5 * DP_NS_PER_S,
+		.max_skew_ns = 60 * DP_NS_PER_S,
+		.fields = b->fields,
+		.windows = b->windows};
+	c.window_bytes = dp_window_slot_bytes(&b->stream);
+	need(dp_arena_init(&b->arena, dp_table_bytes(&c) + dp_windows_bytes(&b->stream) +
+					      dp_closes_bytes(&b->stream) +
+					      dp_batch_bytes(&b->stream) + 4096));
+	need(dp_table_init(&b->table, &c, &b->arena, 0));
+	need(dp_windows_init(&b->stage, &b->stream, &b->counters, &b->arena));
+	need(dp_closes_init(&b->closes, &b->stream, &b->arena));
+	need(dp_batch_init(&b->batch, &b->stream, &b->arena));
+	for (uint32_t i = 0; i < sensors; i++) {
+		struct dp_sensor_id id = {.len = sizeof(i)};
+		uint32_t slot;
+
+		memcpy(id.bytes, &i, sizeof(i));
+		slot = dp_table_add(&b->table, &id, dp_table_hash(&b->table, &id));
+		if (slot == DP_SLOT_NONE)
+			need(-ENOMEM);
+		dp_window_slot_init(&b->stage, &b->table, dp_table_slot(&b->table, slot));
+	}
+}
+
+/* A reading a second of each sensor in turn. Returns ns a reading. */
+static double measure(struct setup *b, uint32_t sensors, uint32_t batches, int64_t *event_ns)
+{
+	struct timespec from, to;
+	uint32_t sensor = 0;
+	int64_t spent = 0;
+
+	b->batch.count = DP_BATCH_FLUSH;
+	for (uint32_t n = 0; n < batches; n++) {
+		for (uint32_t i = 0; i < DP_BATCH_FLUSH; i++) {
+			float *v = dp_batch_row_values(&b->batch, i);
+
+			b->batch.slot[i] = sensor;
+			b->batch.event_ns[i] = b->batch.arrival_ns[i] = *event_ns;
+			for (int f = 0; f < FIELDS; f++)
+				v[f] = (float)((i * 37 + n * 11 + (uint32_t)f * 5) % 97);
+			if (++sensor == sensors) {
+				sensor = 0;
+				*event_ns += DP_NS_PER_S;
+			}
+		}
+		b->closes.count = b->closes.stats_used = 0;
+		clock_gettime(CLOCK_MONOTONIC, &from);
+		dp_window_push(&b->stage, &b->table, &b->batch, &b->closes);
+		clock_gettime(CLOCK_MONOTONIC, &to);
+		spent += (to.tv_sec - from.tv_sec) * DP_NS_PER_S + to.tv_nsec - from.tv_nsec;
+	}
+	return (double)spent / (double)batches / DP_BATCH_FLUSH;
+}
+
+static double best(uint16_t windows, uint32_t sensors)
+{
+	static struct setup b;
+	int64_t event_ns = 1700000000ll * DP_NS_PER_S;
+	double least = INFINITY;
+
+	setup(&b, windows, sensors);
+	for (int i = 0; i < ROUNDS; i++)
+		least = fmin(least, measure(&b, sensors, 4000, &event_ns));
+	dp_arena_fini(&b.arena);
+	return least;
+}
+
+int main(void)
+{
+	printf("{\"bench\": \"window\", \"fields\": %d, \"unit\": \"ns a reading\", "
+	       "\"one_window_100_sensors\": %.1f, \"one_window_20000_sensors\": %.1f, "
+	       "\"two_windows_100_sensors\": %.1f, \"two_windows_20000_sensors\": %.1f}\n",
+		FIELDS, best(1, 100), best(1, 20000), best(2, 100), best(2, 20000));
+	return 0;
+}
