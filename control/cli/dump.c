@@ -1,0 +1,234 @@
+/* penstock journal dump: what a segment holds, read from the file, without a daemon. */
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <libgen.h>
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "control/cli/cli.h"
+#include "dataplane/egress/json.h"
+#include "dataplane/journal/reader.h"
+
+struct dump {
+	const struct cli *cli;
+	struct dp_segment_head head;
+	struct dp_io_posix *posix;
+	struct dp_io io;
+	struct dp_reader *reader;
+	struct dp_json_form *form;
+	uint64_t serial, blocks, records;
+};
+
+static int complain(const char *file, const char *why)
+{
+	fprintf(stderr, "penstock: %s: %s\n", file, why);
+	return CLI_IO;
+}
+
+/* The header as it lies at the start; its second copy is for recovery. */
+static int read_head(struct dump *d, const char *file)
+{
+	int fd = open(file, O_RDONLY | O_CLOEXEC);
+	ssize_t n;
+
+	if (fd < 0)
+		return complain(file, strerror(errno));
+	n = read(fd, &d->head, sizeof(d->head));
+	close(fd);
+	if (n != sizeof(d->head) || d->head.magic != DP_SEGMENT_MAGIC)
+		return complain(file, "is no segment of a journal");
+	if (d->head.version != DP_SEGMENT_VERSION)
+		return complain(file, "was written by a newer version");
+	if (d->head.serial != d->serial)
+		return complain(file, "is another segment than its name says");
+	return CLI_OK;
+}
+
+static void wake_nobody(void *arg)
+{
+	(void)arg;
+}
+
+static int open_segment(struct dump *d)
+{
+	const char *file = d->cli->file;
+	const struct dp_attribute_lookup none = {NULL, NULL};
+	char folder[PATH_MAX], name[PATH_MAX], hex[17];
+	int err, rc;
+
+	if (strlen(file) >= PATH_MAX)
+		return complain(file, strerror(ENAMETOOLONG));
+	strcpy(folder, file);
+	strcpy(name, file);
+	if (!dp_segment_serial(basename(name), &d->serial))
+		return complain(file, "segments are named by their serial: 0000000000000001.seg");
+	rc = read_head(d, file);
+	if (rc)
+		return rc;
+	snprintf(hex, sizeof(hex), "%016" PRIx64, d->head.appliance);
+	err = dp_io_posix_open(dirname(folder), wake_nobody, NULL, &d->posix, &d->io);
+	err = err ? err : dp_json_form_new(hex, &none, &d->form);
+	err = err ? err
+		  : dp_reader_open(&d->io, d->head.appliance, DP_LP(d->serial, 0), &d->reader);
+	return err ? complain(file, strerror(-err)) : CLI_OK;
+}
+
+static void close_segment(struct dump *d)
+{
+	if (d->reader)
+		dp_reader_close(d->reader);
+	if (d->form)
+		dp_json_form_free(d->form);
+	if (d->posix)
+		dp_io_posix_close(d->posix);
+}
+
+/* ---- what is printed ---- */
+
+static const char *time_text(int64_t ns, char text[CLI_NUMBER_BYTES])
+{
+	time_t s = ns / DP_NS_PER_S;
+	struct tm tm;
+
+	strcpy(text, "-");
+	if (ns > 0 && gmtime_r(&s, &tm))
+		strftime(text, CLI_NUMBER_BYTES, "%Y-%m-%dT%H:%M:%SZ", &tm);
+	return text;
+}
+
+static void print_head(const struct dump *d)
+{
+	const struct dp_segment_head *h = &d->head;
+	char created[CLI_NUMBER_BYTES];
+
+	if (d->cli->json) {
+		json_t *head = json_pack("{s:s, s:I, s:I, s:I, s:s, s:I, s:I}", "kind", "segment",
+			"serial", (json_int_t)h->serial, "version", (json_int_t)h->version, "epoch",
+			(json_int_t)h->epoch, "created", time_text(h->created_ns, created), "bytes",
+			(json_int_t)h->segment_bytes, "records_before",
+			(json_int_t)h->records_before);
+
+		json_dumpf(head, stdout, JSON_COMPACT);
+		putchar('\n');
+		json_decref(head);
+		return;
+	}
+	printf("segment %" PRIu64 ", version %u, appliance %016" PRIx64 ", epoch %" PRIu64
+	       ", created %s\n%" PRIu64 " bytes, %" PRIu64 " records in the log before it%s\n",
+		h->serial, h->version, h->appliance, h->epoch, time_text(h->created_ns, created),
+		h->segment_bytes, h->records_before,
+		h->supersedes ? ", holds blocks of earlier segments again" : "");
+	if (!d->cli->records)
+		printf("\n%10s %6s %12s %10s %8s %8s  %-20s\n", "offset", "worker", "sequence",
+			"bytes", "records", "readings", "first arrival");
+}
+
+static void print_block(const struct dump *d, const struct dp_reader_block *at)
+{
+	const struct dp_block *b = at->block;
+	char arrival[CLI_NUMBER_BYTES];
+
+	time_text(b->arrival_min_ns, arrival);
+	if (d->cli->json) {
+		json_t *block = json_pack("{s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:s}", "kind",
+			"block", "offset", (json_int_t)DP_LP_OFFSET(at->lp), "epoch",
+			(json_int_t)b->epoch, "worker", (json_int_t)b->worker, "sequence",
+			(json_int_t)b->sequence, "bytes", (json_int_t)b->bytes, "records",
+			(json_int_t)b->record_count, "readings", (json_int_t)b->reading_count,
+			"arrival", arrival);
+
+		json_dumpf(block, stdout, JSON_COMPACT);
+		putchar('\n');
+		json_decref(block);
+		return;
+	}
+	printf("%10u %6u %12" PRIu64 " %10u %8u %8u  %-20s\n", DP_LP_OFFSET(at->lp), b->worker,
+		b->sequence, b->bytes, b->record_count, b->reading_count, arrival);
+}
+
+/* False: a record that makes no sense, or no memory. */
+static bool print_records(const struct dump *d, const struct dp_reader_block *at)
+{
+	const struct dp_block *b = at->block;
+	const struct dp_rec *rec;
+	size_t cursor = 0, bytes;
+	bool bad = false;
+
+	for (uint32_t i = 0; (rec = dp_block_next(b, at->streams, &cursor, &bad)); i++) {
+		struct dp_rec_place place = {b->appliance, b->epoch, b->sequence, b->worker, i};
+		const char *text;
+		uint64_t id[2];
+
+		dp_rec_id(rec, at->streams, &place, id);
+		text = dp_json_form_record(d->form, rec, at->streams, id, &bytes);
+		if (!text)
+			return false;
+		fwrite(text, 1, bytes, stdout);
+		putchar('\n');
+	}
+	return !bad;
+}
+
+static int print_end(const struct dump *d)
+{
+	const struct dp_reader_counts *c = dp_reader_counts(d->reader);
+	bool damaged = c->damaged_regions || c->quarantined_records;
+
+	if (d->cli->json) {
+		json_t *end = json_pack("{s:s, s:I, s:I, s:I, s:I}", "kind", "end", "blocks",
+			(json_int_t)d->blocks, "records", (json_int_t)d->records, "damaged_regions",
+			(json_int_t)c->damaged_regions, "quarantined_records",
+			(json_int_t)c->quarantined_records);
+
+		json_dumpf(end, stdout, JSON_COMPACT);
+		putchar('\n');
+		json_decref(end);
+	} else if (!d->cli->records) {
+		printf("\n%" PRIu64 " blocks, %" PRIu64 " records, %" PRIu64 " damaged places\n",
+			d->blocks, d->records, c->damaged_regions);
+	}
+	return damaged ? CLI_NO : CLI_OK;
+}
+
+static int walk(struct dump *d)
+{
+	struct dp_reader_block at;
+	bool sense = true;
+	int rc;
+
+	if (!d->cli->records || d->cli->json)
+		print_head(d);
+	while ((rc = dp_reader_next(d->reader, DP_LP(d->serial + 1, 0), &at)) == 1) {
+		/* a segment that holds later blocks again takes the reader there */
+		if (DP_LP_SERIAL(at.lp) != d->serial)
+			break;
+		d->blocks++;
+		d->records += at.block->record_count;
+		if (!d->cli->records || d->cli->json)
+			print_block(d, &at);
+		if (d->cli->records)
+			sense &= print_records(d, &at);
+	}
+	if (rc < 0)
+		return complain(d->cli->file, strerror(-rc));
+	rc = print_end(d);
+	if (fflush(stdout))
+		return complain("output", strerror(errno));
+	return sense ? rc : CLI_NO;
+}
+
+int cli_dump(const struct cli *cli)
+{
+	struct dump d = {.cli = cli};
+	int rc = open_segment(&d);
+
+	if (rc == CLI_OK)
+		rc = walk(&d);
+	close_segment(&d);
+	return rc;
+}

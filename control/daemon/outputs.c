@@ -1,0 +1,204 @@
+/* Boot: each output with its transport, its own tables of disk calls, its place behind the writer.
+ */
+#include <errno.h>
+#include <libgen.h>
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "control/daemon/daemon.h"
+#include "control/daemon/log.h"
+#include "dataplane/egress/file.h"
+#include "dataplane/egress/kafka.h"
+
+enum {
+	WINDOW_BLOCKS = 512,
+	WINDOW_BYTES = 32 << 20,
+	FILE_SYNC_BYTES = 8 << 20,
+	WHY_BYTES = 200,
+};
+#define SAVE_NS	     (500 * DP_NS_PER_MS)
+#define FILE_SYNC_NS (100 * DP_NS_PER_MS)
+
+static void wake_output(void *arg)
+{
+	struct ctl_output_thread *t = arg;
+
+	dp_parker_wake(&t->parker);
+}
+
+/* ---- transports; 0, or -errno with the reason in `why` ---- */
+
+static int make_file(struct ctl_output_thread *t, struct dp_transport *out, char *why)
+{
+	const struct ctl_output *c = t->config;
+	struct dp_file_config config = {.rotate_bytes = c->rotate_bytes,
+		.keep = c->keep ? c->keep : 1,
+		.sync_interval_ns = FILE_SYNC_NS,
+		.sync_bytes = FILE_SYNC_BYTES};
+	char folder[PATH_MAX], path[PATH_MAX];
+	struct dp_io io;
+	int err;
+
+	if (strlen(c->path) >= PATH_MAX)
+		return -ENAMETOOLONG;
+	snprintf(path, sizeof(path), "%s", c->path);
+	snprintf(folder, sizeof(folder), "%s", dirname(path));
+	snprintf(path, sizeof(path), "%s", c->path);
+	if (strlen(basename(path)) > DP_FILE_NAME_BYTES_MAX)
+		return -ENAMETOOLONG;
+	snprintf(config.name, sizeof(config.name), "%.*s", DP_FILE_NAME_BYTES_MAX, basename(path));
+	snprintf(why, WHY_BYTES, "%.*s: ", WHY_BYTES - 3, c->path);
+	err = ctl_make_folder(folder);
+	err = err ? err : dp_io_posix_open(folder, wake_output, t, &t->folder, &io);
+	return err ? err : dp_file_new(&config, &io, out);
+}
+
+static const char *compression_name(enum ctl_compression c)
+{
+	static const char *const names[] = {[CTL_COMPRESS_NONE] = "none",
+		[CTL_COMPRESS_GZIP] = "gzip",
+		[CTL_COMPRESS_SNAPPY] = "snappy",
+		[CTL_COMPRESS_LZ4] = "lz4",
+		[CTL_COMPRESS_ZSTD] = "zstd"};
+
+	return names[c];
+}
+
+/* The config's own keys as librdkafka's properties, then the user's. */
+static int make_properties(struct ctl_output_thread *t, char message_max[32], uint32_t *count)
+{
+	const struct ctl_kafka *k = &t->config->kafka;
+	uint32_t n = 0;
+
+	t->properties = calloc(k->property_count + 2, sizeof(*t->properties));
+	if (!t->properties)
+		return -ENOMEM;
+	snprintf(message_max, 32, "%llu", (unsigned long long)k->message_max_bytes);
+	t->properties[n++] = (struct dp_kafka_property){"message.max.bytes", message_max};
+	if (k->compression)
+		t->properties[n++] = (struct dp_kafka_property){
+			"compression.type", compression_name(k->compression)};
+	for (uint32_t i = 0; i < k->property_count; i++)
+		t->properties[n++] =
+			(struct dp_kafka_property){k->properties[i].name, k->properties[i].value};
+	*count = n;
+	return 0;
+}
+
+static int make_kafka(struct ctl_output_thread *t, struct dp_transport *out, char *why)
+{
+	const struct ctl_kafka *k = &t->config->kafka;
+	struct dp_kafka_config config = {.brokers = k->brokers,
+		.topic = k->topic,
+		.form = k->format == CTL_KAFKA_PACKED ? DP_FORM_PACKED : DP_FORM_JSON,
+		.partition = k->partition == CTL_PARTITION_BY_WORKER ? DP_KAFKA_BY_WORKER
+								     : DP_KAFKA_BY_SENSOR,
+		.headers = k->headers,
+		.linger_ns = k->linger_ns};
+	int err = make_properties(t, t->message_max, &config.property_count);
+
+	if (err)
+		return err;
+	config.properties = t->properties;
+	memcpy(config.kind_topic, k->topics.kind, sizeof(config.kind_topic));
+	return dp_kafka_new(&config, out, why, WHY_BYTES);
+}
+
+static int make_transport(struct ctl_output_thread *t, struct dp_transport *out, char *why)
+{
+	switch (t->config->type) {
+	case CTL_OUTPUT_FILE:
+		return make_file(t, out, why);
+	case CTL_OUTPUT_KAFKA:
+		return make_kafka(t, out, why);
+	default:
+		return dp_stdout_new(STDOUT_FILENO, out);
+	}
+}
+
+/* ---- the output around it ---- */
+
+/* A table of its own on the state directory: the writer's waits for syncs of the writer. */
+static int open_journal(struct ctl_daemon *d, struct ctl_output_thread *t, struct dp_io *io)
+{
+	if (!d->memory)
+		return dp_io_posix_open(d->config->journal.dir, wake_output, t, &t->journal, io);
+	*io = d->io;
+	return 0;
+}
+
+static int make_output(struct ctl_daemon *d, struct ctl_output_thread *t, uint32_t slot, char *why)
+{
+	const struct ctl_output *c = t->config;
+	bool packed = c->type == CTL_OUTPUT_KAFKA && c->kafka.format == CTL_KAFKA_PACKED;
+	struct dp_now now = ctl_now(&d->clock);
+	struct dp_output_setup setup = {.config = {.form = packed ? DP_FORM_PACKED : DP_FORM_JSON,
+						.from_oldest = c->from == CTL_FROM_OLDEST,
+						.kinds = c->kinds,
+						.window_blocks = WINDOW_BLOCKS,
+						.window_bytes = WINDOW_BYTES,
+						.save_interval_ns = SAVE_NS,
+						.slot = slot},
+		.writer = d->writer.writer,
+		.recovery = d->recovery,
+		.attributes = {
+			d->config->attributes ? ctl_attributes_json : NULL, d->config->attributes}};
+	int err;
+
+	snprintf(setup.config.name, sizeof(setup.config.name), "%s", c->name);
+	snprintf(setup.config.label, sizeof(setup.config.label), "%s", d->config->name);
+	err = dp_parker_init(&t->parker);
+	if (err) {
+		t->parker.fd = -1;
+		return err;
+	}
+	err = open_journal(d, t, &setup.io);
+	setup.dead_io = setup.io;
+	err = err ? err : make_transport(t, &setup.transport, why);
+	return err ? err : dp_output_new(&setup, &now, &t->output);
+}
+
+static void close_output(struct ctl_output_thread *t)
+{
+	dp_output_free(t->output);
+	t->output = NULL;
+	free(t->properties);
+	if (t->folder)
+		dp_io_posix_close(t->folder);
+	if (t->journal)
+		dp_io_posix_close(t->journal);
+	dp_parker_fini(&t->parker);
+	pthread_mutex_destroy(&t->lock);
+}
+
+int ctl_open_outputs(struct ctl_daemon *d)
+{
+	for (uint32_t i = 0; i < d->config->output_count; i++) {
+		struct ctl_output_thread *t = &d->outputs[d->output_count];
+		char why[WHY_BYTES] = "";
+		int err;
+
+		if (!d->config->outputs[i].enabled)
+			continue;
+		t->config = &d->config->outputs[i];
+		t->clock = &d->clock;
+		pthread_mutex_init(&t->lock, NULL);
+		err = make_output(d, t, d->output_count++, why);
+		if (err) {
+			ctl_log(CTL_ERROR, "output %s: %s%s", t->config->name, why,
+				why[0] && err == -EINVAL ? "" : strerror(-err));
+			ctl_close_outputs(d);
+			return CTL_EXIT_OUTPUT;
+		}
+	}
+	return CTL_EXIT_OK;
+}
+
+void ctl_close_outputs(struct ctl_daemon *d)
+{
+	while (d->output_count)
+		close_output(&d->outputs[--d->output_count]);
+}
