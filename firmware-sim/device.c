@@ -1,0 +1,194 @@
+/* One device: when it wakes, what it measured, as a message. */
+#include "firmware-sim/device.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum rng_use { RNG_DEVICE = 1, RNG_SIGNAL };
+
+static int name_device(struct fws_device *d, const struct fws_fleet_config *c)
+{
+	int n = snprintf(
+		d->id, sizeof(d->id), "%s%0*" PRIu32, c->id_prefix, (int)c->id_width, d->index + 1);
+
+	if (n < 1 || n > FWS_ID_MAX)
+		return -ENAMETOOLONG;
+	d->id_len = (uint8_t)n;
+	return 0;
+}
+
+static void plan_restart(struct fws_device *d, const struct fws_fleet_config *c, int64_t now_ns)
+{
+	double wait_s = -log(1 - fws_rng_unit(&d->rng)) * c->restart_s;
+
+	d->restart_ns = c->restart_s > 0 ? now_ns + (int64_t)(wait_s * 1e9) : INT64_MAX;
+}
+
+static int start_device(struct fws_fleet *fl, uint32_t index)
+{
+	const struct fws_fleet_config *c = &fl->config;
+	struct fws_device *d = &fl->devices[index];
+	uint32_t fields = c->shape->field_count;
+	float *own = fl->slab + (size_t)index * 3 * fields;
+	int64_t wake_ns = c->period_ns * c->readings * c->batch;
+
+	*d = (struct fws_device){.index = index,
+		.last_ns = -1,
+		.rng = fws_rng_for(c->seed, RNG_DEVICE, index),
+		.signal = {.slow = own, .offset = own + fields, .sigma = own + 2 * fields},
+		.faults = fl->fault_slab + (size_t)index * c->fault_count};
+	d->boot = (uint32_t)fws_rng_next(&d->rng);
+	d->offset_ns = (int64_t)(c->offset_s * 1e9 * (double)fws_rng_normal(&d->rng));
+	d->drift = c->drift_ppm * 1e-6 * (double)fws_rng_normal(&d->rng);
+	d->nominal_ns = d->due_ns = (int64_t)(fws_rng_unit(&d->rng) * (double)wake_ns);
+	d->sleep_phase_ns = (int64_t)(fws_rng_unit(&d->rng) * c->sleep_every_s * 1e9);
+	plan_restart(d, c, 0);
+	fws_signal_start(c->signals, &d->signal, index, fws_rng_for(c->seed, RNG_SIGNAL, index));
+	return name_device(d, c);
+}
+
+int fws_fleet_init(struct fws_fleet *fl, const struct fws_fleet_config *c, int64_t start_ns)
+{
+	size_t fields = c->shape->field_count;
+
+	*fl = (struct fws_fleet){.config = *c, .start_ns = start_ns, .count = c->sensors};
+	fl->devices = calloc(c->sensors, sizeof(*fl->devices));
+	fl->slab = calloc((size_t)c->sensors * 3 * fields, sizeof(float));
+	fl->fault_slab = calloc((size_t)c->sensors * c->fault_count + 1, sizeof(*fl->fault_slab));
+
+	int rc = fl->devices && fl->slab && fl->fault_slab ? 0 : -ENOMEM;
+
+	for (uint32_t i = 0; !rc && i < c->sensors; i++)
+		rc = start_device(fl, i);
+	if (rc)
+		fws_fleet_fini(fl);
+	return rc;
+}
+
+void fws_fleet_fini(struct fws_fleet *fl)
+{
+	free(fl->devices);
+	free(fl->slab);
+	free(fl->fault_slab);
+	*fl = (struct fws_fleet){0};
+}
+
+void fws_labels_begin(FILE *labels)
+{
+	fputs("event_ns,sensor,boot,seq,index,field,fault,true_value,sent_value\n", labels);
+}
+
+/* Where a reading stands in its message, for the label file. */
+struct place {
+	const struct fws_message *message;
+	uint32_t row;
+};
+
+static void write_label(const struct fws_fleet *fl, const struct place *at, const char *fault,
+	const struct fws_fault_hit *hit)
+{
+	const struct fws_fleet_config *c = &fl->config;
+	const struct fws_message *m = at->message;
+	bool json = c->shape->format == FWS_JSON;
+	const char *field = hit ? c->shape->fields[hit->field] : "";
+
+	fprintf(c->labels, "%" PRId64 ",%.*s,%" PRIu32 ",%" PRIu64 ",%" PRIu32 ",%s,%s,",
+		m->time_ns[at->row], (int)m->id_len, m->id, c->shape->numbered ? m->boot : 0,
+		c->shape->numbered ? m->sequence + (json ? at->row : 0) : 0, json ? 0 : at->row,
+		field, fault);
+	if (hit)
+		fprintf(c->labels, "%.9g,%.9g\n", (double)hit->truth,
+			(double)m->values[(size_t)at->row * c->shape->field_count + hit->field]);
+	else
+		fputs(",\n", c->labels);
+}
+
+static bool read_row(
+	struct fws_fleet *fl, struct fws_device *d, int64_t elapsed_ns, const struct place *at)
+{
+	const struct fws_fleet_config *c = &fl->config;
+	float *values = at->message->values + (size_t)at->row * c->shape->field_count;
+	struct fws_fault_hit hits[FWS_FAULTS_MAX];
+	struct fws_fault_reading r = {d->index, elapsed_ns, d->signal.sigma, values, &d->rng};
+	uint8_t anomaly;
+
+	if (!fws_signal_read(c->signals, &d->signal, fl->start_ns + elapsed_ns, values, &anomaly))
+		return false;
+
+	uint32_t n = fws_fault_apply(c->faults, c->fault_count, d->faults, &r, hits);
+
+	if (!c->labels)
+		return true;
+	if (anomaly)
+		write_label(fl, at, "recorded", NULL);
+	for (uint32_t i = 0; i < n; i++)
+		write_label(fl, at, fws_fault_name(c->faults[hits[i].fault].kind), &hits[i]);
+	return true;
+}
+
+static bool asleep(const struct fws_fleet_config *c, const struct fws_device *d, int64_t now_ns)
+{
+	int64_t every_ns = (int64_t)(c->sleep_every_s * 1e9);
+
+	return every_ns > 0 &&
+	       (now_ns + d->sleep_phase_ns) % every_ns < (int64_t)(c->sleep_s * 1e9);
+}
+
+/*
+ * The readings that a message holds were taken since the last one, at the period or, when messages
+ * follow each other faster than that, evenly.
+ */
+enum fws_wake fws_device_message(struct fws_fleet *fl, struct fws_device *d, int64_t elapsed_ns,
+	uint32_t nth, struct fws_message *m)
+{
+	const struct fws_fleet_config *c = &fl->config;
+	int64_t to_come = (int64_t)(c->batch - 1 - nth) * c->readings;
+	int64_t step_ns = c->period_ns;
+
+	if (d->ended)
+		return FWS_ENDED;
+	if (asleep(c, d, elapsed_ns))
+		return FWS_ASLEEP;
+	if (elapsed_ns >= d->restart_ns) {
+		d->boot = (uint32_t)fws_rng_next(&d->rng);
+		d->sequence = 0;
+		plan_restart(d, c, elapsed_ns);
+	}
+	if (d->last_ns >= 0 && elapsed_ns - d->last_ns < step_ns * (to_come + c->readings))
+		step_ns = (elapsed_ns - d->last_ns) / (to_come + c->readings);
+	m->id = d->id;
+	m->id_len = d->id_len;
+	m->boot = d->boot;
+	m->sequence = d->sequence;
+	m->count = 0;
+	for (uint32_t i = 0; i < c->readings; i++) {
+		int64_t at_ns = elapsed_ns - step_ns * (to_come + c->readings - 1 - i);
+
+		m->time_ns[i] =
+			fl->start_ns + at_ns + d->offset_ns + (int64_t)((double)at_ns * d->drift);
+		if (!read_row(fl, d, at_ns, &(struct place){m, i})) {
+			d->ended = true;
+			break;
+		}
+		m->count++;
+		d->last_ns = at_ns;
+	}
+	if (!m->count)
+		return FWS_ENDED;
+	d->sequence += fws_message_numbers(c->shape, m);
+	return FWS_READY;
+}
+
+void fws_device_reschedule(const struct fws_fleet *fl, struct fws_device *d)
+{
+	const struct fws_fleet_config *c = &fl->config;
+	int64_t wake_ns = c->period_ns * c->readings * c->batch, due_ns;
+
+	d->nominal_ns += wake_ns;
+	due_ns = d->nominal_ns +
+		 (int64_t)(c->jitter * (double)c->period_ns * (double)fws_rng_normal(&d->rng));
+	d->due_ns = due_ns > d->due_ns ? due_ns : d->due_ns + 1; /* never back in time */
+}

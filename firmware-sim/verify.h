@@ -1,0 +1,64 @@
+/* Reads the records back and compares them with what was sent. */
+#pragma once
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "firmware-sim/hist.h"
+#include "firmware-sim/options.h"
+
+/* A place that records are read from. */
+struct fws_source {
+	/*
+	 * Waits some 50 ms at most; gives each line that is there to `line`. 0, or -errno when
+	 * nothing more will come.
+	 */
+	int (*poll)(struct fws_source *s, void (*line)(void *arg, const char *at, size_t len),
+		void *arg);
+	void (*close)(struct fws_source *s);
+};
+
+/* Where it stands now: records from before the call are not read. 0 or -errno. */
+int fws_source_file(struct fws_source **out, const char *path);
+int fws_source_api(struct fws_source **out, const char *socket_path);
+/* "BROKERS/TOPIC"; -ENOENT: no such topic or no broker; -EINVAL: librdkafka refuses the settings.
+ */
+int fws_source_kafka(struct fws_source **out, const char *where);
+
+/* Cuts bytes into lines: what the three sources share. */
+struct fws_lines {
+	char *bytes;
+	size_t used, room;
+};
+
+/* Room for at least `want` more bytes, or NULL. */
+char *fws_lines_room(struct fws_lines *l, size_t want);
+/* `n` bytes were put there; complete lines go out, the rest stays. */
+void fws_lines_take(struct fws_lines *l, size_t n,
+	void (*line)(void *arg, const char *at, size_t len), void *arg);
+
+struct fws_verify_result {
+	uint64_t received;	 /* reading records of our sensors */
+	uint64_t distinct;	 /* ids among them */
+	uint64_t duplicates;	 /* records whose id had come before */
+	uint64_t out_of_order;	 /* behind a later reading of their sensor */
+	uint64_t other;		 /* records of other kinds and of other sensors, and older ones */
+	uint64_t unparsed;	 /* lines that are no record */
+	int error;		 /* the source ended early: -errno */
+	struct fws_hist arrival; /* event time to arrival */
+	struct fws_hist read;	 /* event time to being read here */
+};
+
+struct fws_verify;
+
+/* Begins to read in a thread of its own. 0 or -errno. */
+int fws_verify_start(struct fws_verify **out, const struct fws_options *o);
+
+/*
+ * Waits until `expected` distinct readings are there and nothing more comes, or nothing comes for
+ * the timeout of the options, or *stop; frees v. *result is the caller's.
+ */
+void fws_verify_finish(struct fws_verify *v, uint64_t expected, const atomic_bool *stop,
+	struct fws_verify_result *result);
