@@ -165,7 +165,9 @@ static void arm_all(struct dp_uring *u)
 
 int dp_uring_start(struct dp_uring *u, struct dp_parker *parker)
 {
-	int err = io_uring_enable_rings(&u->ring);
+	/* not io_uring_enable_rings(): liburing 2.3's shared library does not export it (its issue
+	 * 773) */
+	int err = io_uring_register(u->ring.ring_fd, IORING_REGISTER_ENABLE_RINGS, NULL, 0);
 
 	if (err)
 		return err;
