@@ -250,7 +250,7 @@ static void name_thread(pthread_t thread, const char *what, uint32_t index)
 {
 	char name[16];
 
-	snprintf(name, sizeof(name), "%s%u", what, index);
+	snprintf(name, sizeof(name), "%s%hhu", what, (unsigned char)index);
 	(void)pthread_setname_np(thread, name);
 }
 
