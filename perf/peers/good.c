@@ -1,6 +1,7 @@
 /*
  * The good peer: recvmmsg of up to 64 datagrams, one rd_kafka_produce_batch of them, a partition
- * kept for 10 ms so that batches on the wire are large.  It keeps nothing, computes nothing.
+ * kept for 10 ms so that batches on the wire are large.  librdkafka's own linger of 5 ms: less
+ * costs CPU (1 ms: a fifth more), more gains nothing.  It keeps nothing, computes nothing.
  */
 #include "perf/peers/peer.h"
 
@@ -60,7 +61,7 @@ static void produce(struct pf_peer *p, struct burst *b, int count, int32_t parti
 int main(int argc, char **argv)
 {
 	static const char *const defaults[][2] = {
-		{"queue.buffering.max.messages", "2000000"}, {"linger.ms", "1"}, {NULL, NULL}};
+		{"queue.buffering.max.messages", "2000000"}, {NULL, NULL}};
 	static struct burst b;
 	struct pf_peer p;
 	int32_t partition = 0;

@@ -1,0 +1,198 @@
+"""One run: a program, a load, what both cost until the last reading was delivered."""
+
+import itertools
+import json
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import machine
+from places import BUILD
+from programs import Program
+
+from kafka import KafkaServer
+
+WARM_UP_S = 1.5
+DELIVERY_TIMEOUT_S = 20.0
+# Beyond these a run tells more of the machine than of the program.
+OTHERS_CORES_MAX = 0.25
+STEAL_CORES_MAX = 0.02
+SHORTFALL_MAX = 0.01
+
+_serial = itertools.count(1)
+
+
+@dataclass(frozen=True)
+class Load:
+    rate: int = 60000  # datagrams a second; 0: as fast as it goes
+    seconds: float = 10
+    readings: int = 1  # a datagram
+    sensors: int = 1000
+    even: bool = False  # one by one instead of what a quarter of a millisecond brings
+
+    def command(self, program: Program, seconds: float) -> list[str]:
+        return [
+            str(BUILD / "perf" / "penstock-load"),
+            str(program.port),
+            f"form={program.form}",
+            f"readings={self.readings}",
+            f"sensors={self.sensors}",
+            f"rate={self.rate}",
+            f"seconds={seconds}",
+            f"even={int(self.even)}",
+        ]
+
+    def send(self, program: Program, seconds: float) -> dict[str, Any]:
+        done = subprocess.run(self.command(program, seconds), capture_output=True, text=True)
+        if done.returncode != 0:
+            raise RuntimeError(f"penstock-load: {done.stderr}")
+        return json.loads(done.stdout)
+
+
+@dataclass
+class Run:
+    program: str
+    readings: int  # sent and delivered
+    datagrams: int
+    cpu_s: float
+    seconds: float
+    load_cores: float  # what the generator took, in cores
+    broker_cores: float
+    threads: dict[str, float] = field(default_factory=dict)  # CPU seconds
+    latency: dict[str, Any] = field(default_factory=dict)
+    rejected: str = ""  # why, when it does not count
+
+    @property
+    def per_cpu_s(self) -> float:
+        return self.readings / self.cpu_s
+
+    @property
+    def us_each(self) -> float:
+        return self.cpu_s / self.readings * 1e6
+
+
+def wait_delivered(program: Program, readings: int) -> bool:
+    """The questions cost the program little; they come after the load, 20 a second."""
+    deadline = time.monotonic() + DELIVERY_TIMEOUT_S
+    while program.delivered() < readings:
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.05)
+    return True
+
+
+@contextmanager
+def consumer(kafka: KafkaServer, topic: str) -> Iterator[dict[str, Any]]:
+    """penstock-latency on the topic; its result lies in what is yielded once the context ends."""
+    command = [str(BUILD / "perf" / "penstock-latency"), kafka.bootstrap, topic]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    found: dict[str, Any] = {"pid": process.pid}
+    try:
+        assert process.stdout is not None
+        if process.stdout.readline().strip() != "ready":
+            raise RuntimeError("penstock-latency did not get ready")
+        yield found
+        found["cpu_s"] = machine.process_cpu_s(process.pid)
+        process.send_signal(signal.SIGTERM)
+        given, _ = process.communicate(timeout=30)
+        found |= json.loads(given)
+    finally:
+        if process.poll() is None:
+            process.kill()
+            process.wait()
+
+
+@contextmanager
+def started(program: Program) -> Iterator[Program]:
+    try:
+        program.start()
+        yield program
+    finally:
+        program.close()
+
+
+@dataclass
+class Meter:
+    """What everybody has used so far."""
+
+    machine: machine.Instant
+    program_s: float
+    threads: dict[str, float]
+    broker_s: float
+    harness_s: float
+
+    @classmethod
+    def read(cls, program: Program) -> "Meter":
+        assert program.kafka is None or program.kafka.process is not None
+        broker = program.kafka.process.pid if program.kafka and program.kafka.process else None
+        times = os.times()
+        return cls(
+            machine.Instant.now(),
+            machine.process_cpu_s(program.pid),
+            machine.thread_cpu_s(program.pid),
+            machine.process_cpu_s(broker) if broker else 0,
+            times.user + times.system + times.children_user + times.children_system,
+        )
+
+
+def judge(run: Run, load: Load, before: Meter, after: Meter, beside_s: float) -> str:
+    """Why the run does not count; "" when it does. beside_s: CPU of helpers that still run."""
+    took = after.machine.time_s - before.machine.time_s
+    known = run.cpu_s + (after.broker_s - before.broker_s) + beside_s
+    known += after.harness_s - before.harness_s  # the load is one of its children
+    others = (after.machine.busy_s - before.machine.busy_s - known) / took
+    steal = (after.machine.steal_s - before.machine.steal_s) / took
+    if load.rate and run.seconds > load.seconds * (1 + SHORTFALL_MAX):
+        return f"the generator fell short: {run.datagrams / run.seconds:.0f}/s"
+    if steal > STEAL_CORES_MAX:
+        return f"steal of {steal:.2f} cores"
+    if others > OTHERS_CORES_MAX:
+        return f"other processes took {others:.2f} cores"
+    return ""
+
+
+def measure_started(program: Program, load: Load, watched: dict[str, Any] | None) -> Run:
+    warm = load.send(program, WARM_UP_S)
+    arrived = wait_delivered(program, warm["readings"])
+    before = Meter.read(program)
+    watched_before = machine.process_cpu_s(watched["pid"]) if watched else 0
+    sent = load.send(program, load.seconds)
+    arrived = arrived and wait_delivered(program, warm["readings"] + sent["readings"])
+    after = Meter.read(program)
+    watched_s = machine.process_cpu_s(watched["pid"]) - watched_before if watched else 0
+    took = after.machine.time_s - before.machine.time_s
+    run = Run(
+        program=program.name,
+        readings=sent["readings"],
+        datagrams=sent["sent"],
+        cpu_s=after.program_s - before.program_s,
+        seconds=sent["seconds"],
+        load_cores=sent["cpu_s"] / sent["seconds"],
+        broker_cores=(after.broker_s - before.broker_s) / took,
+        threads={k: v - before.threads.get(k, 0) for k, v in after.threads.items()},
+    )
+    run.rejected = judge(run, load, before, after, watched_s)
+    if not arrived:
+        run.rejected = "not all was delivered"
+    return run
+
+
+def measure(kafka: KafkaServer, kind: type[Program], load: Load, latency: bool = False) -> Run:
+    """A fresh process, a fresh topic, a warm-up, the load, an orderly end."""
+    program = kind(kafka, f"bench-{next(_serial)}")
+    with started(program):
+        if latency:
+            with consumer(kafka, program.topic) as watched:
+                run = measure_started(program, load, watched)
+            run.latency = watched
+        else:
+            run = measure_started(program, load, None)
+        lost = program.stop()["lost"]
+        if lost:
+            run.rejected = f"{lost} lost"
+    return run
