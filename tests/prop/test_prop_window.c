@@ -6,46 +6,15 @@
  */
 #include <criterion/criterion.h>
 #include <math.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "dataplane/alert/alert.h"
 #include "dataplane/journal/schema.h"
 #include "tests/prop/window_reference.h"
+#include "tests/prop/window_streams.h"
 
-enum {
-	SEEDS = 600,
-	SENSORS = 3,
-	STEPS = 160,
-	WINDOWS = 3,
-	RULES = 6,
-	STEP_CLOSES = 512,
-	STEP_WORDS = 4096,
-	STEP_EVENTS = 1024,
-};
-
-/* A reading or a timer of one sensor, and all that it brought. */
-struct step {
-	uint32_t sensor;
-	bool timer;
-	int64_t event_ns, arrival_ns;
-	float values[REF_FIELDS_MAX];
-	/* result */
-	uint16_t flags;
-	uint32_t close_count, word_count, event_count;
-	struct dp_close closes[STEP_CLOSES]; /* stats_at within words */
-	uint32_t words[STEP_WORDS];
-	struct dp_alert_event events[STEP_EVENTS];
-};
-
-struct world {
-	struct dp_stream stream;
-	struct dp_field fields[REF_FIELDS_MAX];
-	struct dp_window_def windows[WINDOWS];
-	struct dp_rule rules[RULES];
-	struct dp_counters counters;
-};
+enum { SEEDS = 600, REPLAY_SEEDS = 120 };
 
 /* Everything that a worker has for the stream. */
 struct state {
@@ -58,133 +27,6 @@ struct state {
 	struct dp_batch batch;
 	uint32_t slots[SENSORS];
 };
-
-static uint64_t rng;
-
-static uint64_t random_u64(void) /* splitmix64 */
-{
-	uint64_t z = rng += 0x9e3779b97f4a7c15u;
-
-	z = (z ^ z >> 30) * 0xbf58476d1ce4e5b9u;
-	z = (z ^ z >> 27) * 0x94d049bb133111ebu;
-	return z ^ z >> 31;
-}
-
-static int64_t random_below(int64_t n)
-{
-	return (int64_t)(random_u64() % (uint64_t)n);
-}
-
-static bool one_in(int64_t n)
-{
-	return random_below(n) == 0;
-}
-
-/* ---- a random stream ---- */
-
-static struct dp_rule random_rule(const struct world *w)
-{
-	struct dp_rule r = {.kind = (enum dp_rule_kind)(1 + random_below(4)),
-		.severity = DP_SEVERITY_INFO,
-		.field = (int16_t)random_below(w->stream.field_count),
-		.window = -1,
-		.threshold = (double)random_below(10),
-		.hysteresis = (double)random_below(3),
-		.count = (uint32_t)(1 + random_below(3)),
-		.period_ns = 1 + random_below(4 * w->windows[0].slide_ns)};
-
-	snprintf(r.name, sizeof(r.name), "rule %d", (int)random_below(1000000000));
-	if (r.kind == DP_RULE_MISSING) {
-		r.field = -1;
-		return r;
-	}
-	if (one_in(2)) {
-		uint32_t stats;
-
-		r.window = (int16_t)random_below(w->stream.window_count);
-		stats = w->windows[r.window].stats;
-		do
-			r.stat = 1u << random_below(REF_STATS);
-		while (!(stats & r.stat));
-	}
-	if (one_in(3)) {
-		r.count = 0;
-		r.duration_ns = 1 + random_below(5 * w->windows[0].slide_ns);
-	}
-	return r;
-}
-
-static void random_world(struct world *w)
-{
-	static const int64_t units[] = {1, 7, 1000003, DP_NS_PER_MS, DP_NS_PER_S};
-	int64_t unit = units[random_below(5)];
-
-	memset(w, 0, sizeof(*w));
-	w->stream = (struct dp_stream){.name = "random",
-		.field_count = (uint16_t)(1 + random_below(REF_FIELDS_MAX)),
-		.window_count = (uint16_t)(1 + random_below(WINDOWS)),
-		.rule_count = (uint16_t)random_below(RULES + 1),
-		.fields = w->fields,
-		.windows = w->windows,
-		.rules = w->rules,
-		.lateness_ns = one_in(3) ? 0 : random_below(40 * unit),
-		.max_skew_ns = random_below(60 * unit)};
-	for (uint16_t i = 0; i < w->stream.window_count; i++) {
-		struct dp_window_def *d = &w->windows[i];
-
-		d->slide_ns = unit * (1 + random_below(20));
-		d->size_ns = d->slide_ns * (one_in(3) ? 1 : 1 + random_below(8));
-		d->stats = one_in(2) ? DP_STAT_ALL : (uint32_t)(1 + random_below(DP_STAT_ALL));
-	}
-	for (uint16_t i = 0; i < w->stream.rule_count; i++)
-		w->rules[i] = random_rule(w);
-}
-
-static float random_value(void)
-{
-	if (one_in(8))
-		return one_in(4) ? INFINITY : NAN;
-	if (one_in(12))
-		return 1e6f + (float)random_below(3);
-	return (float)random_below(2000) / 100 - 5;
-}
-
-/* Clocks that jitter, run late and ahead, jump and step back; gaps; ties. */
-static void random_steps(const struct world *w, struct step *steps)
-{
-	static const int64_t starts[] = {
-		0, 1700000000000000000, -3000000000000000000, 8300000000000000000};
-	int64_t slide = w->windows[0].slide_ns, clock = starts[random_below(4)], step_back = 0;
-	int64_t ns[SENSORS];
-
-	for (int i = 0; i < SENSORS; i++)
-		ns[i] = clock;
-	for (uint32_t i = 0; i < STEPS; i++) {
-		struct step *s = &steps[i];
-		int64_t *own = &ns[random_below(SENSORS)];
-
-		s->sensor = (uint32_t)(own - ns);
-		s->timer = one_in(15);
-		if (one_in(20))
-			clock += random_below(30 * slide);
-		clock += random_below(slide / 2 + 2);
-		s->arrival_ns = clock;
-		if (one_in(40))
-			step_back = random_below(200 * slide);
-		if (one_in(20))
-			step_back = 0;
-		*own = one_in(4) ? *own : clock - step_back;
-		s->event_ns = *own;
-		if (one_in(5))
-			s->event_ns -= random_below(w->stream.lateness_ns + 3 * slide);
-		if (one_in(25))
-			s->event_ns += random_below(2 * w->stream.max_skew_ns + 5);
-		if (one_in(60))
-			s->event_ns = clock - random_below(8000000000000000000 + 300 * slide) / 3;
-		for (int f = 0; f < REF_FIELDS_MAX; f++)
-			s->values[f] = random_value();
-	}
-}
 
 /* ---- the stages ---- */
 
@@ -460,7 +302,7 @@ Test(prop_window, equals_a_list_of_readings)
 	for (uint64_t seed = 1; seed <= SEEDS; seed++) {
 		struct state st;
 
-		rng = seed;
+		random_seed(seed);
 		memset(steps, 0, STEPS * sizeof(*steps));
 		random_world(&w);
 		random_steps(&w, steps);
@@ -501,7 +343,6 @@ static void check_same(
 
 Test(prop_window, restart_at_any_record_changes_nothing)
 {
-	enum { REPLAY_SEEDS = 120 };
 	struct step *steps = calloc(STEPS, sizeof(*steps));
 	struct step *after = calloc(STEPS, sizeof(*after));
 	uint64_t events = 0, resets = 0;
@@ -510,7 +351,7 @@ Test(prop_window, restart_at_any_record_changes_nothing)
 	for (uint64_t seed = 1; seed <= REPLAY_SEEDS; seed++) {
 		struct state st;
 
-		rng = 1000000 + seed;
+		random_seed(1000000 + seed);
 		memset(steps, 0, STEPS * sizeof(*steps));
 		random_world(&w);
 		random_steps(&w, steps);
