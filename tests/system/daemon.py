@@ -132,6 +132,52 @@ class Daemon:
                     raise
                 time.sleep(0.1)
 
+    def received(self, datagrams: int, timeout_s: float = 20) -> Any:  # noqa: ANN401
+        """The settled ledger once that many have come in; settled alone says nothing of those
+        that still wait in the socket."""
+        ledger: dict[str, Any] = {}
+
+        def enough() -> bool:
+            ledger.update(self.ask("ledger"))
+            return ledger["datagrams"]["received"] >= datagrams
+
+        try:
+            wait_until(f"{datagrams} datagrams received", enough, timeout_s)
+        except AssertionError as e:
+            counts, lost = ledger["datagrams"], ledger["lost_before_us"]
+            raise AssertionError(f"{e}: {counts}, lost before us: {lost}") from None
+        return self.settle()
+
+    def quiet(self) -> Any:  # noqa: ANN401
+        """The settled ledger once nothing more has come in for half a second."""
+        last, since = -1, time.monotonic()
+        while time.monotonic() - since < 0.5:
+            now = self.ask("ledger")["datagrams"]["received"]
+            if now != last:
+                last, since = now, time.monotonic()
+            time.sleep(0.05)
+        return self.settle()
+
+    def delivered(self, *outputs: str, timeout_s: float = 30) -> Any:  # noqa: ANN401
+        """The settled ledger once these outputs (all, when none is named) have had everything."""
+        ledger: dict[str, Any] = {}
+
+        def nothing_left() -> bool:
+            ledger.update(self.settle())
+            taken = (o for o in ledger["outputs"] if not outputs or o["name"] in outputs)
+            return all(o["spooled"] == 0 for o in taken)
+
+        try:
+            wait_until("everything delivered", nothing_left, timeout_s)
+        except AssertionError as e:
+            raise AssertionError(f"{e}: {ledger['outputs']}") from None
+        return ledger
+
+    @property
+    def pid(self) -> int:
+        assert self.process is not None
+        return self.process.pid
+
     def udp_address(self, index: int = 0) -> tuple[str, int]:
         host, port = self.config["inputs"][index]["listen"].rsplit(":", 1)
         return host, int(port)

@@ -1,0 +1,282 @@
+"""penstock and the API: shapes, filters, exit statuses."""
+
+import http.client
+import json
+import re
+import socket
+import subprocess
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from daemon import Config, Daemon, wait_until
+from sender import sending
+from wire import reading, text
+
+Start = Callable[..., Daemon]
+
+
+class UnixConnection(http.client.HTTPConnection):
+    def __init__(self, path: Path) -> None:
+        super().__init__("penstock", timeout=10)
+        self.path = path
+
+    def connect(self) -> None:
+        self.sock = socket.socket(socket.AF_UNIX)
+        self.sock.settimeout(10)
+        self.sock.connect(str(self.path))
+
+
+def get(daemon: Daemon, path: str, method: str = "GET") -> tuple[int, str, str]:
+    connection = UnixConnection(daemon.socket_path)
+    connection.request(method, path)
+    answer = connection.getresponse()
+    body = answer.read().decode()
+    kind = answer.headers.get("Content-Type", "")
+    connection.close()
+    return answer.status, kind, body
+
+
+@pytest.fixture
+def daemon(penstockd: Start, config: Config, tmp_path: Path) -> Daemon:
+    """With 30 readings of three sensors and an alert."""
+    config["streams"][0]["alerts"] = [
+        {"name": "hot", "type": "above", "field": "temperature", "threshold": 30}
+    ]
+    (tmp_path / "sensors.csv").write_text('id,name,site\ns1,"Pump ""1""",North\n')
+    config["attributes"] = [{"file": str(tmp_path / "sensors.csv")}]
+    daemon = penstockd(config)
+    daemon.send(
+        text(reading(f"s{i}", n, temperature=40 if i == 2 else 20, humidity=n))
+        for i in range(3)
+        for n in range(5 * (i + 1))
+    )
+    daemon.received(30)
+    daemon.delivered()
+    return daemon
+
+
+def test_status_names_what_runs(daemon: Daemon) -> None:
+    status = daemon.ask("status")
+    assert (status["name"], status["state"]) == ("under-test", "running")
+    assert status["config"] == str(daemon.config_path)
+    assert status["start"]["first"] is True
+    assert status["journal"]["state"] == "ok" and status["journal"]["sync"] == "always"
+    assert status["inputs"][0]["port"] == daemon.udp_address()[1]
+    assert status["outputs"][0]["state"] == "running"
+    histogram = status["workers"][0]["batches"]
+    assert histogram[0]["from"] == 1 and sum(b["count"] for b in histogram) > 0
+    shown = daemon.penstock("status")
+    assert shown.returncode == 0
+    for word in ("under-test", status["appliance"], "climate", "always"):
+        assert word in shown.stdout
+
+
+def test_ledger_shows_every_sum(daemon: Daemon) -> None:
+    ledger = daemon.ask("ledger", "--settle", "--delivered")
+    assert ledger["balanced"] and ledger["settled"]
+    assert ledger["readings"] | {"dropped": {}} == {
+        "decoded": 30,
+        "recorded": 30,
+        "duplicate": 0,
+        "dropped": {},
+        "in_flight": 0,
+        "recovered": 0,
+    }
+    assert ledger["records"]["alert"] == 1
+    shown = daemon.penstock("ledger", "--settle")
+    assert shown.returncode == 0 and "every sum closes, nothing is in flight" in shown.stdout
+
+
+def test_top_finds_the_busiest(daemon: Daemon) -> None:
+    top = daemon.ask("top")
+    assert top["known"] == 3
+    assert [(s["id"], s["readings"]) for s in top["sensors"]] == [("s2", 15), ("s1", 10), ("s0", 5)]
+    assert top["sensors"][0]["alerts"] == ["hot"]
+    assert top["sensors"][1]["attributes"] == {"name": 'Pump "1"', "site": "North"}
+    assert [s["id"] for s in daemon.ask("top", "-n", "1")["sensors"]] == ["s2"]
+    assert [s["id"] for s in daemon.ask("top", "--sensor", "s0")["sensors"]] == ["s0"]
+    assert daemon.penstock("top", "--sensor", "nobody").returncode == 1
+    assert daemon.penstock("top", "--stream", "nothing").returncode == 4
+    assert "s2" in daemon.penstock("top").stdout
+
+
+def lines_of(done: subprocess.CompletedProcess[str]) -> list[dict]:
+    assert done.returncode == 0, done.stderr
+    return [json.loads(line) for line in done.stdout.splitlines()]
+
+
+def test_tail_filters_what_is_there(daemon: Daemon, tmp_path: Path) -> None:
+    there = ("--from", "oldest", "--no-follow", "--json")
+    in_file = [json.loads(line) for line in (tmp_path / "records.jsonl").read_text().splitlines()]
+    everything = lines_of(daemon.penstock("tail", *there))
+    assert [r for r in everything if r["kind"] != "mark"] == in_file
+    of_one = lines_of(daemon.penstock("tail", *there, "--sensor", "s1"))
+    assert [r["seq"] for r in of_one] == list(range(10))
+    assert of_one[0]["attributes"]["site"] == "North"
+    alerts = lines_of(daemon.penstock("tail", *there, "--kind", "alert"))
+    assert [r["alert"]["state"] for r in alerts] == ["raise"]
+    assert len(lines_of(daemon.penstock("tail", *there, "-n", "7"))) == 7
+    assert "s1" in daemon.penstock("tail", "--from", "oldest", "--no-follow").stdout
+    assert daemon.penstock("tail", "--kind", "rumour").returncode == 4
+
+
+def test_tail_follows_what_comes(daemon: Daemon) -> None:
+    penstock = str(daemon.build / "control" / "penstock")
+    command = [penstock, "tail", "--socket", str(daemon.socket_path), "--json", "-n", "20",
+               "--kind", "reading"]  # fmt: skip
+    tail = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    with sending(daemon.udp_address(), rate=200):
+        out, _ = tail.communicate(timeout=20)
+    assert tail.returncode == 0
+    sensors = [json.loads(line)["sensor"] for line in out.splitlines()]
+    assert len(sensors) == 20 and all(s.startswith("device-") for s in sensors)
+
+
+SAMPLE = re.compile(
+    r'([a-zA-Z_:][a-zA-Z0-9_:]*)(\{(?:[a-zA-Z_]\w*="(?:[^"\\\n]|\\["\\n])*",?)*\})? '
+    r"([-+]?[0-9.eE+-]+|NaN|[-+]Inf)"
+)
+
+
+def test_metrics_are_prometheus_text(daemon: Daemon) -> None:
+    status, kind, body = get(daemon, "/metrics")
+    assert status == 200 and kind.startswith("text/plain; version=0.0.4")
+    types: dict[str, str] = {}
+    samples: dict[str, float] = {}
+    for line in body.splitlines():
+        comment = re.fullmatch(r"# (HELP|TYPE) (\S+) (.+)", line)
+        if comment:
+            if comment[1] == "TYPE":
+                assert comment[2] not in types, f"{comment[2]} comes twice"
+                types[comment[2]] = comment[3]
+            continue
+        sample = SAMPLE.fullmatch(line)
+        assert sample, f"no sample: {line}"
+        assert sample[1] in types, f"{sample[1]} has no TYPE"
+        assert types[sample[1]] == "counter" or not sample[1].endswith("_total"), line
+        name = sample[1] + (sample[2] or "")
+        assert name not in samples, f"{name} comes twice"
+        samples[name] = float(sample[3])
+    assert body.endswith("\n")
+    assert samples["penstock_recorded_readings_total"] == 30
+    assert samples["penstock_ledger_balanced"] == 1
+    assert samples['penstock_records_total{kind="alert"}'] == 1
+    assert samples['penstock_output_delivered_records_total{output="file"}'] >= 31
+    assert samples['penstock_rejected_datagrams_total{reason="utf8"}'] == 0
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "status"),
+    [
+        ("GET", "/config", 200),
+        ("HEAD", "/status", 200),
+        ("GET", "/nothing", 404),
+        ("GET", "/../../etc/passwd", 404),
+        ("POST", "/status", 405),
+        ("GET", "/stop", 405),
+        ("GET", "/sensors?n=0", 400),
+        ("GET", "/sensors?n=-1", 400),
+        ("GET", "/sensors?n=1e3", 400),
+        ("GET", "/sensors?n=99999999999999999999", 400),
+        ("GET", "/sensors?colour=blue", 400),
+        ("GET", "/sensors?stream=nothing", 404),
+        ("GET", "/sensors?id=" + "x" * 33, 400),
+        ("GET", "/tail?from=tomorrow", 400),
+        ("GET", "/tail?follow=0&sensor=%00", 400),
+    ],
+)
+def test_api_answers_with_a_status_and_a_reason(
+    penstockd: Start, config: Config, method: str, path: str, status: int
+) -> None:
+    daemon = penstockd(config)
+    answer, kind, body = get(daemon, path, method)
+    assert answer == status, body
+    if method != "HEAD":
+        assert kind == "application/json"
+        assert status == 200 or json.loads(body)["error"]
+
+
+def test_exit_statuses_without_a_daemon(build_dir: Path, tmp_path: Path) -> None:
+    penstock = str(build_dir / "control" / "penstock")
+    nowhere = ["--socket", str(tmp_path / "nobody.sock")]
+    for args, status, says in (
+        (["status", *nowhere], 3, "no daemon answers"),
+        (["ledger", "--settle", *nowhere], 3, "no daemon answers"),
+        (["tail", *nowhere], 3, "no daemon answers"),
+        (["stop", *nowhere], 3, "no daemon answers"),
+        ([], 2, "usage"),
+        (["fly"], 2, "usage"),
+        (["status", "--colour"], 2, "usage"),
+        (["status", "extra"], 2, "usage"),
+        (["top", "-n", "many"], 2, "usage"),
+        (["journal"], 2, "usage"),
+        (["journal", "dump"], 2, "usage"),
+        (["journal", "dump", str(tmp_path / "0000000000000001.seg")], 5, "No such file"),
+        (["check", str(tmp_path / "nothing.yaml")], 2, "nothing.yaml"),
+    ):
+        done = subprocess.run([penstock, *args], capture_output=True, text=True, timeout=10)
+        assert (done.returncode, says in done.stderr) == (status, True), (args, done)
+    assert subprocess.run([penstock, "--help"], capture_output=True).returncode == 0
+
+
+def test_dump_reads_what_the_daemon_wrote(daemon: Daemon, tmp_path: Path) -> None:
+    daemon.stop()
+    segments = sorted((tmp_path / "state").glob("*.seg"))
+    assert segments
+    in_file = [json.loads(line) for line in (tmp_path / "records.jsonl").read_text().splitlines()]
+    dumped = []
+    for path in segments:
+        done = daemon.penstock("journal", "dump", str(path), "--records")
+        assert done.returncode == 0, done.stderr
+        dumped += [json.loads(line) for line in done.stdout.splitlines()]
+        blocks = daemon.penstock("journal", "dump", str(path), "--json")
+        assert blocks.returncode == 0 and json.loads(blocks.stdout)
+    ids = [r["id"] for r in dumped]
+    assert [i for i in ids if i in {r["id"] for r in in_file}] == [r["id"] for r in in_file]
+    daemon.start()
+
+
+def test_damage_in_a_segment_is_told(daemon: Daemon, tmp_path: Path) -> None:
+    daemon.stop()
+    path = min((tmp_path / "state").glob("*.seg"), key=lambda p: p.name)
+    content = path.read_bytes()
+    at = content.index(b"KBLP"[::-1])  # the magic of a block, as it lies on disk
+    path.write_bytes(content[: at + 140] + bytes([content[at + 140] ^ 1]) + content[at + 141 :])
+    done = daemon.penstock("journal", "dump", str(path))
+    assert done.returncode == 1
+    path.write_bytes(content)
+    daemon.start()
+
+
+def test_stop_by_the_api_is_orderly(daemon: Daemon) -> None:
+    assert daemon.ask("stop") == {"stopping": True}
+    assert daemon.wait() == 0
+    assert "ledger closed" in daemon.log
+    assert not daemon.socket_path.exists()
+    daemon.start()
+
+
+def test_a_slow_reader_of_the_tail_delays_nobody(penstockd: Start, config: Config) -> None:
+    daemon = penstockd(config)
+    reader = socket.socket(socket.AF_UNIX)
+    reader.connect(str(daemon.socket_path))
+    reader.sendall(b"GET /tail HTTP/1.1\r\nHost: x\r\n\r\n")  # and reads nothing of the answer
+    with sending(daemon.udp_address(), rate=3000) as sender:
+        time.sleep(2)
+        sent = sum(sender.finish().values())
+    daemon.received(sent)
+    ledger = daemon.delivered()
+    assert ledger["readings"]["recorded"] == sent
+    reader.close()
+    daemon.stop(timeout_s=15)
+    daemon.start()
+
+
+def test_socket_of_a_killed_daemon_is_taken_over(penstockd: Start, config: Config) -> None:
+    daemon = penstockd(config)
+    daemon.kill()
+    assert daemon.socket_path.exists()
+    daemon.start()
+    wait_until("an answer", lambda: daemon.ask("status"))

@@ -1,0 +1,117 @@
+"""Several workers give the records of one; each runs where it was told to."""
+
+import os
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+import records
+from daemon import Config, Daemon
+from wire import reading, text
+
+Start = Callable[..., Daemon]
+SENSORS, TURNS = 60, 70
+START_NS = (time.time_ns() // 10**9 // 60 * 60 - 600) * 10**9
+
+
+def load() -> Iterator[bytes]:
+    """Readings a second apart, four sensors a datagram, so that most have several owners."""
+    for turn in range(TURNS):
+        for first in range(0, SENSORS, 4):
+            yield text(
+                [
+                    reading(
+                        f"s{i}",
+                        turn,
+                        time=START_NS + turn * 10**9,
+                        temperature=20 + (i * turn) % 17 / 8,
+                        humidity=40.5,
+                    )
+                    for i in range(first, first + 4)
+                ]
+            )
+
+
+def essence(record: records.Record) -> tuple:
+    """What must not depend on the number of workers: all but when it came."""
+    left = {k: v for k, v in record.items() if k not in ("arrival", "id")}
+    return record["kind"], record["sensor"], record["@timestamp"], repr(sorted(left.items()))
+
+
+@pytest.fixture(scope="module")
+def of_one_worker() -> dict[str, list[tuple]]:
+    """Filled by the first of the parametrised runs, which has one worker."""
+    return {}
+
+
+@pytest.mark.parametrize("workers", [1, 2, 4])
+def test_any_number_of_workers_gives_the_same_records(
+    penstockd: Start,
+    config: Config,
+    tmp_path: Path,
+    workers: int,
+    of_one_worker: dict[str, list[tuple]],
+) -> None:
+    config["workers"] = workers
+    config["streams"][0]["max_skew"] = "1h"
+    daemon = penstockd(config)
+    datagrams = list(load())
+    for at in range(0, len(datagrams), 50):
+        daemon.send(datagrams[at : at + 50])
+        time.sleep(0.005)
+    ledger = daemon.received(len(datagrams))
+    assert ledger["readings"]["recorded"] == SENSORS * TURNS
+    daemon.delivered()
+    found = records.of_file(tmp_path / "records.jsonl")
+    records.assert_distinct(records.ids(found), "the file")
+    records.assert_in_order(records.readings(found), "the file")
+    assert sum(r["kind"] == "window" for r in found) > SENSORS * 4
+    same = sorted(essence(r) for r in found)
+    assert same == of_one_worker.setdefault("records", same)
+    of_workers = daemon.ask("status")["workers"]
+    assert [w["index"] for w in of_workers] == list(range(workers))
+    assert sum(w["sensors"] for w in of_workers) == SENSORS
+    assert all(w["sensors"] for w in of_workers)
+
+
+def worker_threads(pid: int) -> dict[str, set[int]]:
+    """Name of each worker's thread to the cores it may run on, as the kernel says."""
+    found = {}
+    for task in Path(f"/proc/{pid}/task").iterdir():
+        name = (task / "comm").read_text().strip()
+        if name.startswith("worker-"):
+            lines = (task / "status").read_text().splitlines()
+            allowed = next(line for line in lines if line.startswith("Cpus_allowed_list:"))
+            cores: set[int] = set()
+            for part in allowed.split()[1].split(","):
+                low, _, high = part.partition("-")
+                cores |= set(range(int(low), int(high or low) + 1))
+            found[name] = cores
+    return found
+
+
+@pytest.mark.parametrize("workers", ["auto", "list", 4])
+def test_affinity_shown_is_the_kernels(
+    penstockd: Start, config: Config, workers: str | int
+) -> None:
+    cores = sorted(os.sched_getaffinity(0))
+    config["workers"] = cores[::-1] if workers == "list" else workers
+    daemon = penstockd(config)
+    shown = {f"worker-{w['index']}": w for w in daemon.ask("status")["workers"]}
+    assert {name: set(w["affinity"]) for name, w in shown.items()} == worker_threads(daemon.pid)
+    for w in shown.values():
+        assert w["affinity"] == [w["core"]]
+    on = [shown[f"worker-{i}"]["core"] for i in range(len(shown))]
+    if workers == "list":
+        assert on == cores[::-1]
+    elif workers == 4:
+        assert on == [cores[i % len(cores)] for i in range(4)]
+
+
+def test_a_core_that_is_not_ours_is_refused(penstockd: Start, config: Config) -> None:
+    config["workers"] = [max(os.sched_getaffinity(0)) + 1]
+    daemon = penstockd(config, start=False, settle=False)
+    daemon.spawn()
+    assert daemon.wait() == 2
+    assert "workers" in daemon.log
