@@ -1,9 +1,9 @@
 /*
  * Alert rules of a stream, per sensor (design: alert: raise/clear).  Rules on a field see every
- * reading that is not late and holds the field; rules on a window statistic see every closed window;
- * missing-data rules see arrival time.  A rule raises once it was violated for `count` readings (or
- * windows) in a row, or without a break for duration_ns of event time, and clears at the first value
- * beyond the hysteresis.
+ * reading that is not late and holds the field; rules on a window statistic see every closed
+ * window; missing-data rules see arrival time.  A rule raises once it was violated for `count`
+ * readings (or windows) in a row, or without a break for duration_ns of event time, and clears at
+ * the first value beyond the hysteresis.
  */
 #pragma once
 
@@ -15,9 +15,9 @@
 
 /* An alert that was raised or cleared. */
 struct dp_alert_event {
-	uint32_t row;	/* of the batch, or of the close list when by_close */
+	uint32_t row; /* of the batch, or of the close list when by_close */
 	uint32_t slot;
-	bool by_close;	/* caused by closes->list[row] */
+	bool by_close; /* caused by closes->list[row] */
 	bool raised;
 	uint8_t rule;
 	int64_t event_ns;
@@ -31,9 +31,9 @@ struct dp_alert_events {
 
 /* Per rule and sensor, in the slot. Public because log fills and replay restores cause. */
 struct dp_alert_state {
-	uint64_t cause[2];   /* of the open raise; the clear carries it too */
-	int64_t raised_ns;   /* arrival time of the raise */
-	int64_t since_ns;    /* event time of the first violation in a row; DP_TIME_NONE */
+	uint64_t cause[2];     /* of the open raise; the clear carries it too */
+	int64_t raised_ns;     /* arrival time of the raise */
+	int64_t since_ns;      /* event time of the first violation in a row; DP_TIME_NONE */
 	int64_t last_event_ns; /* rate: of last_value; DP_TIME_NONE */
 	float last_value;
 	uint32_t violations; /* in a row */
@@ -47,13 +47,14 @@ size_t dp_alert_slot_bytes(const struct dp_stream *s);
 int dp_alerts_init(struct dp_alerts *a, const struct dp_stream *s);
 /* Arena bytes that dp_alert_events_init takes at most. */
 size_t dp_alert_events_bytes(const struct dp_stream *s);
-int dp_alert_events_init(struct dp_alert_events *e, const struct dp_stream *s,
-	struct dp_arena *arena);
+int dp_alert_events_init(
+	struct dp_alert_events *e, const struct dp_stream *s, struct dp_arena *arena);
 void dp_alert_slot_init(const struct dp_alerts *a, const struct dp_table *t, struct dp_slot *s);
 
 /*
  * The stage: closes and rows of b in the order in which they will be logged (closes of row i before
- * row i).  Lists raises and clears, keeps slot->raised. A reading clears a raised missing-data alert.
+ * row i).  Lists raises and clears, keeps slot->raised. A reading clears a raised missing-data
+ * alert.
  */
 void dp_alert_push(const struct dp_alerts *a, const struct dp_table *t, const struct dp_batch *b,
 	const struct dp_closes *closes, struct dp_alert_events *out);
@@ -62,8 +63,8 @@ void dp_alert_push(const struct dp_alerts *a, const struct dp_table *t, const st
 void dp_alert_closes(const struct dp_alerts *a, const struct dp_table *t,
 	const struct dp_closes *closes, struct dp_alert_events *out);
 
-/* Missing data, by steady time since the slot's last reading. Returns the next time at which one may
- * be due for this slot; INT64_MAX: none. */
+/* Missing data, by steady time since the slot's last reading. Returns the next time at which one
+ * may be due for this slot; INT64_MAX: none. */
 int64_t dp_alert_timer(const struct dp_alerts *a, const struct dp_table *t, uint32_t slot,
 	int64_t steady_ns, struct dp_alert_events *out);
 

@@ -12,40 +12,13 @@
 #include "dataplane/window/window.h"
 
 #include <assert.h>
-#include <errno.h>
 #include <float.h>
 #include <math.h>
 #include <string.h>
 
+#include "dataplane/window/layout.h"
+
 enum { PREFETCH_ROWS = 4 };
-
-/* Event times beyond (1700, 2239) are in no window; windows may last 15 years: no sum overflows. */
-#define EVENT_LIMIT_NS 8500000000000000000ll
-#define SPAN_LIMIT_NS  500000000000000000ll
-
-/* Where things are, per window definition. Offsets of arrays [field_count] are within a pane. */
-struct dp_window_layout {
-	int64_t slide_ns, size_ns;
-	uint32_t stats, words; /* enum dp_stat bits; per field in a close */
-	uint32_t span, panes;  /* panes of a window; panes kept */
-	size_t ring_at, panes_at, pane_bytes;
-	size_t last_ns_at, mean_at, m2_at, count_at, min_at, max_at, last_at;
-};
-
-struct ring {
-	int64_t next;	    /* first window not closed; DP_TIME_NONE before the first reading */
-	int64_t close_ns;   /* its end */
-	int64_t newest;	    /* newest pane that holds a reading; only when filled */
-	int64_t newest_ns;  /* its start; DP_TIME_NONE when no reading may go there */
-	uint32_t newest_at; /* its place in the ring */
-	uint32_t filled;    /* panes that hold a reading */
-};
-
-/* Arrays of partials follow. They hold rubbish until the first reading. */
-struct pane {
-	uint32_t readings;
-	uint32_t pad;
-};
 
 /* What makes a reading or a timer close windows; out NULL: replay, nothing is listed. */
 struct cause {
@@ -54,126 +27,6 @@ struct cause {
 	struct dp_closes *out;
 };
 
-/* ---- layout ---- */
-
-static size_t array(size_t *at, size_t bytes)
-{
-	size_t here = *at;
-
-	*at += bytes;
-	return here;
-}
-
-/* Lays definition i out from `at` on; returns where it ends. */
-static size_t plan(const struct dp_stream *s, uint16_t i, size_t at, struct dp_window_layout *l)
-{
-	const struct dp_window_def *d = &s->windows[i];
-	size_t n = s->field_count, end = sizeof(struct pane);
-
-	*l = (struct dp_window_layout){
-		.slide_ns = d->slide_ns,
-		.size_ns = d->size_ns,
-		.stats = d->stats,
-		.words = (uint32_t)__builtin_popcount(d->stats),
-		.span = (uint32_t)(d->size_ns / d->slide_ns),
-		.panes = dp_window_panes(s, i),
-		.ring_at = at,
-		.panes_at = at + sizeof(struct ring),
-	};
-	if (d->stats & DP_STAT_LAST)
-		l->last_ns_at = array(&end, n * sizeof(int64_t));
-	if (d->stats & (DP_STAT_MEAN | DP_STAT_STD))
-		l->mean_at = array(&end, n * sizeof(double));
-	if (d->stats & DP_STAT_STD)
-		l->m2_at = array(&end, n * sizeof(double));
-	if (d->stats & (DP_STAT_COUNT | DP_STAT_MEAN | DP_STAT_STD))
-		l->count_at = array(&end, n * sizeof(uint32_t));
-	if (d->stats & DP_STAT_MIN)
-		l->min_at = array(&end, n * sizeof(float));
-	if (d->stats & DP_STAT_MAX)
-		l->max_at = array(&end, n * sizeof(float));
-	if (d->stats & DP_STAT_LAST)
-		l->last_at = array(&end, n * sizeof(float));
-	l->pane_bytes = (end + 7) & ~(size_t)7;
-	return l->panes_at + l->panes * l->pane_bytes;
-}
-
-size_t dp_window_slot_bytes(const struct dp_stream *s)
-{
-	struct dp_window_layout l;
-	size_t end = 0;
-
-	for (uint16_t i = 0; i < s->window_count; i++)
-		end = plan(s, i, end, &l);
-	return end;
-}
-
-uint32_t dp_window_closes_max(const struct dp_stream *s)
-{
-	uint32_t n = 0;
-
-	for (uint16_t i = 0; i < s->window_count; i++)
-		n += dp_window_panes(s, i);
-	return n;
-}
-
-static size_t words_max(const struct dp_stream *s)
-{
-	size_t n = 0;
-
-	for (uint16_t i = 0; i < s->window_count; i++)
-		n += (size_t)dp_window_panes(s, i) * s->field_count *
-		     (size_t)__builtin_popcount(s->windows[i].stats);
-	return n;
-}
-
-size_t dp_windows_bytes(const struct dp_stream *s)
-{
-	return DP_CACHE_LINE + s->window_count * sizeof(struct dp_window_layout);
-}
-
-size_t dp_closes_bytes(const struct dp_stream *s)
-{
-	return 2 * DP_CACHE_LINE +
-	       DP_BATCH_MAX * (dp_window_closes_max(s) * sizeof(struct dp_close) +
-				      words_max(s) * sizeof(uint32_t));
-}
-
-int dp_windows_init(struct dp_windows *w, const struct dp_stream *s, struct dp_counters *counters,
-	struct dp_arena *arena)
-{
-	size_t at = 0;
-
-	for (uint16_t i = 0; i < s->window_count; i++) {
-		const struct dp_window_def *d = &s->windows[i];
-
-		if (d->size_ns > SPAN_LIMIT_NS || s->lateness_ns > SPAN_LIMIT_NS - d->size_ns ||
-			dp_window_panes(s, i) > DP_PANES_MAX)
-			return -EINVAL;
-	}
-	*w = (struct dp_windows){.stream = s, .counters = counters};
-	w->layout = dp_arena_take(
-		arena, s->window_count * sizeof(struct dp_window_layout), DP_CACHE_LINE);
-	if (!w->layout)
-		return -ENOMEM;
-	for (uint16_t i = 0; i < s->window_count; i++)
-		at = plan(s, i, at, &w->layout[i]);
-	return 0;
-}
-
-int dp_closes_init(struct dp_closes *c, const struct dp_stream *s, struct dp_arena *arena)
-{
-	size_t closes = (size_t)DP_BATCH_MAX * dp_window_closes_max(s);
-	size_t words = DP_BATCH_MAX * words_max(s);
-
-	if (closes > UINT32_MAX || words > UINT32_MAX)
-		return -EINVAL;
-	*c = (struct dp_closes){.max = (uint32_t)closes, .stats_max = (uint32_t)words};
-	c->list = dp_arena_take(arena, closes * sizeof(*c->list), DP_CACHE_LINE);
-	c->stats = dp_arena_take(arena, words * sizeof(*c->stats), DP_CACHE_LINE);
-	return c->list && c->stats ? 0 : -ENOMEM;
-}
-
 /* ---- panes ---- */
 
 static int64_t floor_div(int64_t a, int64_t b)
@@ -181,22 +34,23 @@ static int64_t floor_div(int64_t a, int64_t b)
 	return a / b - (a % b < 0);
 }
 
-static inline struct ring *ring_of(const struct dp_window_layout *l, char *state)
+static inline struct dp_window_ring *ring_of(const struct dp_window_layout *l, char *state)
 {
-	return (struct ring *)(state + l->ring_at);
+	return (struct dp_window_ring *)(state + l->ring_at);
 }
 
 /* Pane p, of which newest - panes < p <= newest. */
-static inline struct pane *pane_of(const struct dp_window_layout *l, struct ring *r, int64_t p)
+static inline struct dp_pane *pane_of(
+	const struct dp_window_layout *l, struct dp_window_ring *r, int64_t p)
 {
 	int64_t at = (int64_t)r->newest_at - (r->newest - p);
 
 	assert(p <= r->newest && r->newest - p < l->panes);
 	at += at < 0 ? l->panes : 0;
-	return (struct pane *)((char *)(r + 1) + (size_t)at * l->pane_bytes);
+	return (struct dp_pane *)((char *)(r + 1) + (size_t)at * l->pane_bytes);
 }
 
-static void empty_pane(const struct dp_window_layout *l, struct pane *pane, uint32_t fields)
+static void empty_pane(const struct dp_window_layout *l, struct dp_pane *pane, uint32_t fields)
 {
 	char *base = (char *)pane;
 
@@ -223,7 +77,7 @@ static void empty_pane(const struct dp_window_layout *l, struct pane *pane, uint
  * where it is called for all of them, so that this is one tight loop.
  */
 static inline __attribute__((always_inline)) void add_fields(const struct dp_window_layout *l,
-	struct pane *pane, const float *restrict values, uint32_t fields, int64_t event_ns,
+	struct dp_pane *pane, const float *restrict values, uint32_t fields, int64_t event_ns,
 	uint32_t stats)
 {
 	char *base = (char *)pane;
@@ -262,7 +116,7 @@ static inline __attribute__((always_inline)) void add_fields(const struct dp_win
 	}
 }
 
-static inline void add(const struct dp_window_layout *l, struct pane *pane, const float *values,
+static inline void add(const struct dp_window_layout *l, struct dp_pane *pane, const float *values,
 	uint32_t fields, int64_t event_ns)
 {
 	pane->readings++;
@@ -273,11 +127,11 @@ static inline void add(const struct dp_window_layout *l, struct pane *pane, cons
 }
 
 /* Pane for a reading not in the newest one; NULL when it is in closed windows only. */
-static struct pane *other_pane(
-	const struct dp_window_layout *l, struct ring *r, int64_t event_ns, uint32_t fields)
+static struct dp_pane *other_pane(const struct dp_window_layout *l, struct dp_window_ring *r,
+	int64_t event_ns, uint32_t fields)
 {
 	int64_t p = floor_div(event_ns, l->slide_ns);
-	struct pane *pane;
+	struct dp_pane *pane;
 
 	if (p < r->next)
 		return NULL;
@@ -298,8 +152,8 @@ static struct pane *other_pane(
 	return pane;
 }
 
-static inline struct pane *pane_for(
-	const struct dp_window_layout *l, struct ring *r, int64_t event_ns, uint32_t fields)
+static inline struct dp_pane *pane_for(const struct dp_window_layout *l, struct dp_window_ring *r,
+	int64_t event_ns, uint32_t fields)
 {
 	if ((uint64_t)event_ns - (uint64_t)r->newest_ns < (uint64_t)l->slide_ns)
 		return pane_of(l, r, r->newest);
@@ -314,8 +168,8 @@ struct merged {
 };
 
 /* Chan, Golub and LeVeque 1979: partials of two sets to those of their union; b is the later. */
-static void merge(
-	const struct dp_window_layout *l, const struct pane *pane, uint32_t field, struct merged *m)
+static void merge(const struct dp_window_layout *l, const struct dp_pane *pane, uint32_t field,
+	struct merged *m)
 {
 	const char *b = (const char *)pane;
 	double n = l->count_at ? ((const uint32_t *)(b + l->count_at))[field] : 0;
@@ -364,17 +218,17 @@ static uint32_t *put_field(uint32_t *at, uint32_t stats, const struct merged *m)
 }
 
 /* Lists window k; one without a reading is nothing. */
-static void close_window(const struct dp_windows *w, uint8_t window, struct ring *r, int64_t k,
-	const struct cause *why)
+static void close_window(const struct dp_windows *w, uint8_t window, struct dp_window_ring *r,
+	int64_t k, const struct cause *why)
 {
 	const struct dp_window_layout *l = &w->layout[window];
-	const struct pane *panes[DP_PANES_MAX];
+	const struct dp_pane *panes[DP_PANES_MAX];
 	uint32_t n = 0, count = 0;
 	struct dp_closes *out = why->out;
 	uint32_t *at;
 
 	for (int64_t p = k; p < k + l->span && p <= r->newest; p++) {
-		const struct pane *pane = pane_of(l, r, p);
+		const struct dp_pane *pane = pane_of(l, r, p);
 
 		panes[n] = pane;
 		n += pane->readings > 0;
@@ -406,12 +260,12 @@ static void close_window(const struct dp_windows *w, uint8_t window, struct ring
 }
 
 /* Windows below `next` are closed from here on; panes that only they use become free. */
-static void close_below(const struct dp_window_layout *l, struct ring *r, int64_t next)
+static void close_below(const struct dp_window_layout *l, struct dp_window_ring *r, int64_t next)
 {
 	int64_t p = r->filled ? r->next : next;
 
 	for (; p < next && p <= r->newest; p++) {
-		struct pane *pane = pane_of(l, r, p);
+		struct dp_pane *pane = pane_of(l, r, p);
 
 		r->filled -= pane->readings > 0;
 		pane->readings = 0;
@@ -423,8 +277,8 @@ static void close_below(const struct dp_window_layout *l, struct ring *r, int64_
 }
 
 /* The watermark has passed close_ns. */
-static void close_due(const struct dp_windows *w, uint8_t window, struct ring *r, int64_t watermark,
-	const struct cause *why)
+static void close_due(const struct dp_windows *w, uint8_t window, struct dp_window_ring *r,
+	int64_t watermark, const struct cause *why)
 {
 	const struct dp_window_layout *l = &w->layout[window];
 	int64_t open = floor_div(watermark, l->slide_ns) - l->span + 1;
@@ -438,7 +292,7 @@ static void close_due(const struct dp_windows *w, uint8_t window, struct ring *r
 static void close_everything(const struct dp_windows *w, char *state, const struct cause *why)
 {
 	for (uint8_t i = 0; i < w->stream->window_count; i++) {
-		struct ring *r = ring_of(&w->layout[i], state);
+		struct dp_window_ring *r = ring_of(&w->layout[i], state);
 
 		if (!r->filled)
 			continue;
@@ -456,12 +310,12 @@ static void forget_time(const struct dp_windows *w, char *state, struct dp_slot 
 	s->back_count = 0;
 	for (uint16_t i = 0; i < w->stream->window_count; i++) {
 		const struct dp_window_layout *l = &w->layout[i];
-		struct ring *r = ring_of(l, state);
+		struct dp_window_ring *r = ring_of(l, state);
 
-		*r = (struct ring){
+		*r = (struct dp_window_ring){
 			.next = DP_TIME_NONE, .close_ns = DP_TIME_NONE, .newest_ns = DP_TIME_NONE};
 		for (uint32_t p = 0; p < l->panes; p++)
-			((struct pane *)(state + l->panes_at + p * l->pane_bytes))->readings = 0;
+			((struct dp_pane *)(state + l->panes_at + p * l->pane_bytes))->readings = 0;
 	}
 }
 
@@ -505,8 +359,8 @@ static inline bool take(const struct dp_windows *w, char *state, struct dp_slot 
 	}
 	for (uint8_t i = 0; i < w->stream->window_count; i++) {
 		const struct dp_window_layout *l = &w->layout[i];
-		struct ring *r = ring_of(l, state);
-		struct pane *pane;
+		struct dp_window_ring *r = ring_of(l, state);
+		struct dp_pane *pane;
 
 		if (s->watermark >= r->close_ns)
 			close_due(w, i, r, s->watermark, why);
@@ -528,12 +382,12 @@ static inline uint16_t push_row(const struct dp_windows *w, const struct dp_tabl
 	struct cause why = {row, b->slot[row], DP_CLOSE_WATERMARK, out};
 	uint16_t flags = 0;
 
-	if (event_ns > EVENT_LIMIT_NS ||
+	if (event_ns > DP_EVENT_LIMIT_NS ||
 		ahead(event_ns, b->arrival_ns[row], w->stream->max_skew_ns)) {
 		s->back_count = 0;
 		return DP_ROW_FUTURE;
 	}
-	if (event_ns < -EVENT_LIMIT_NS)
+	if (event_ns < -DP_EVENT_LIMIT_NS)
 		return DP_ROW_LATE;
 	if (note_back(s, event_ns, w->stream->max_skew_ns) == DP_CLOCK_RESET_READINGS) {
 		why.reason = DP_CLOSE_CLOCK_RESET;
@@ -601,11 +455,11 @@ void dp_window_replay_reading(const struct dp_windows *w, const struct dp_table 
 	/* a new life in a slot that is not new: the record that retired the old one was lost */
 	if (r->flags & DP_ROW_NEW_LIFE)
 		forget_time(w, state, s);
-	if (r->flags & DP_ROW_FUTURE || r->event_ns > EVENT_LIMIT_NS) {
+	if (r->flags & DP_ROW_FUTURE || r->event_ns > DP_EVENT_LIMIT_NS) {
 		s->back_count = 0;
 		return;
 	}
-	if (r->event_ns < -EVENT_LIMIT_NS)
+	if (r->event_ns < -DP_EVENT_LIMIT_NS)
 		return;
 	if (r->flags & DP_ROW_CLOCK_RESET)
 		forget_time(w, state, s);
@@ -619,10 +473,10 @@ void dp_window_replay_close(const struct dp_windows *w, const struct dp_table *t
 	const struct dp_rec_window *r)
 {
 	const struct dp_window_layout *l = &w->layout[r->window];
-	struct ring *ring = ring_of(l, dp_slot_windows(t, dp_table_slot(t, slot)));
+	struct dp_window_ring *ring = ring_of(l, dp_slot_windows(t, dp_table_slot(t, slot)));
 	int64_t k = floor_div(r->start_ns, l->slide_ns);
 
-	if (r->start_ns < -EVENT_LIMIT_NS - SPAN_LIMIT_NS || r->start_ns > EVENT_LIMIT_NS)
+	if (r->start_ns < -DP_EVENT_LIMIT_NS - DP_SPAN_LIMIT_NS || r->start_ns > DP_EVENT_LIMIT_NS)
 		return;
 	if (k >= ring->next)
 		close_below(l, ring, k + 1);

@@ -1,15 +1,15 @@
 /*
- * Event-time windows per sensor (design: time, windows, replay).  Each window definition has its own
- * grid of panes as long as its slide; a pane holds partials (count, mean, M2, min, max, last) per
- * field; closing merges panes, readings are never read again.  Windows [k*slide, k*slide + size) are
- * aligned to Unix time 0.
+ * Event-time windows per sensor (design: time, windows, replay).  Each window definition has its
+ * own grid of panes as long as its slide; a pane holds partials (count, mean, M2, min, max, last)
+ * per field; closing merges panes, readings are never read again.  Windows [k*slide, k*slide +
+ * size) are aligned to Unix time 0.
  *
  * Watermark of a sensor: greatest event time that was not `future`, less lateness.  A window closes
- * once its end <= watermark.  An idle close moves it on for each window definition by itself, to the
- * end of the last window closed: a 5-minute window closed early makes nothing late for 30-second
- * ones.  A reading in a pane of a window not closed yet updates that pane, however late; else it is
- * late for that definition.  A `future` reading is in no window: it would have to be kept outside
- * the panes until its time comes.  A value that is NaN or infinite is missing.
+ * once its end <= watermark.  An idle close moves it on for each window definition by itself, to
+ * the end of the last window closed: a 5-minute window closed early makes nothing late for
+ * 30-second ones.  A reading in a pane of a window not closed yet updates that pane, however late;
+ * else it is late for that definition.  A `future` reading is in no window: it would have to be
+ * kept outside the panes until its time comes.  A value that is NaN or infinite is missing.
  */
 #pragma once
 
@@ -25,7 +25,7 @@ enum { DP_CLOCK_RESET_READINGS = 4 }; /* "several": in a row, in order, behind b
 /* A window that closed. Its statistics lie in dp_closes.stats from stats_at, laid out as in the
  * window record: per field, per bit of the definition's stats from the lowest. */
 struct dp_close {
-	uint32_t row;  /* of the batch that closed it; 0 for timers */
+	uint32_t row; /* of the batch that closed it; 0 for timers */
 	uint32_t slot;
 	uint32_t count; /* readings */
 	uint32_t stats_at;
@@ -75,9 +75,9 @@ int dp_closes_init(struct dp_closes *c, const struct dp_stream *s, struct dp_are
 void dp_window_slot_init(const struct dp_windows *w, const struct dp_table *t, struct dp_slot *s);
 
 /*
- * The stage: rows of b, whose slots are filled, in order.  Lists what closes, in row order, by window
- * definition, then by start; flags rows (late, future, clock reset); moves watermarks; counts.
- * Leaves alone: life, seen, last_*, timers (worker.c).
+ * The stage: rows of b, whose slots are filled, in order.  Lists what closes, in row order, by
+ * window definition, then by start; flags rows (late, future, clock reset); moves watermarks;
+ * counts. Leaves alone: life, seen, last_*, timers (worker.c).
  */
 void dp_window_push(const struct dp_windows *w, const struct dp_table *t, struct dp_batch *b,
 	struct dp_closes *out);
