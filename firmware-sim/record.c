@@ -77,7 +77,7 @@ static int64_t days_from_civil(int64_t y, uint64_t m, uint64_t d)
 {
 	y -= m <= 2;
 
-	uint64_t yoe = (uint64_t)(y % 400), doy = (153 * (m + (m > 2 ? -3u : 9u)) + 2) / 5 + d - 1;
+	uint64_t yoe = (uint64_t)(y % 400), doy = (153 * (m > 2 ? m - 3 : m + 9) + 2) / 5 + d - 1;
 
 	return y / 400 * 146097 + (int64_t)(yoe * 365 + yoe / 4 - yoe / 100 + doy) - 719468;
 }

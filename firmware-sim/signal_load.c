@@ -54,14 +54,27 @@ static bool parse_number(const char *text, float *v)
 	return end != plain && !*end && !isinf(*v);
 }
 
-static uint32_t split(char *line, const char *separators, char **cells)
+/* Cells of a line, in place: between blanks, or with ',' at every comma, so that cells may be
+ * empty. */
+static uint32_t split(char *line, char separator, char **cells)
 {
 	uint32_t n = 0;
-	char *save = NULL;
 
-	for (char *c = strtok_r(line, separators, &save); c && n < COLUMNS_MAX;
-		c = strtok_r(NULL, separators, &save))
-		cells[n++] = c;
+	line[strcspn(line, "\r\n")] = '\0';
+	for (char *at = line; n < COLUMNS_MAX;) {
+		size_t len;
+
+		if (separator != ',')
+			at += strspn(at, " \t");
+		if (!*at && separator != ',')
+			break;
+		len = strcspn(at, separator == ',' ? "," : " \t");
+		cells[n++] = at;
+		at += len;
+		if (!*at)
+			break;
+		*at++ = '\0';
+	}
 	return n;
 }
 
@@ -100,7 +113,7 @@ static int add_row(struct table *t)
 }
 
 /* Rows with named columns (ours: commas; the labelled set: tabs), or the library's nine without. */
-static int load_rows(struct table *t, FILE *in, const char *separators, bool header)
+static int load_rows(struct table *t, FILE *in, char separator, bool header)
 {
 	static const char *const library[] = {
 		"", "mote", "", "", "voltage", "humidity", "temperature", "light", ""};
@@ -116,7 +129,7 @@ static int load_rows(struct table *t, FILE *in, const char *separators, bool hea
 		if (line[0] == '#')
 			continue;
 
-		uint32_t n = split(line, separators, t->cells);
+		uint32_t n = split(line, separator, t->cells);
 
 		if (!t->columns) {
 			for (uint32_t i = 0; i < n; i++)
@@ -139,7 +152,7 @@ static int load_matrix(struct table *t, FILE *in, int field)
 	int rc = 0;
 
 	while (!rc && getline(&line, &room, in) > 0) {
-		uint32_t n = split(line, ",\r\n", t->cells), fields = t->set->field_count;
+		uint32_t n = split(line, ',', t->cells), fields = t->set->field_count;
 		struct fws_trace *trace = fws_signal_trace(t->set, 0, mote++);
 		float row[FWS_FIELDS_MAX];
 
@@ -211,13 +224,13 @@ static int load_file(struct table *t, const char *dir, const char *name)
 	if (!in)
 		return -errno;
 	if (gz || ends_with(name, "_readings.txt"))
-		rc = load_rows(t, in, " \t\r\n", false);
+		rc = load_rows(t, in, ' ', false);
 	else if (field >= 0)
 		rc = load_matrix(t, in, field);
 	else if (ends_with(name, "_data.txt"))
-		rc = load_rows(t, in, " \t\r\n", true);
+		rc = load_rows(t, in, ' ', true);
 	else if (ends_with(name, ".csv") && !strstr(name, "_steps_"))
-		rc = load_rows(t, in, ",\r\n", true);
+		rc = load_rows(t, in, ',', true);
 	fclose(in);
 	if (pid)
 		waitpid(pid, NULL, 0);

@@ -28,8 +28,8 @@ struct api_source {
 
 static int send_request(int fd)
 {
-	static const char request[] =
-		"GET /tail HTTP/1.1\r\nHost: localhost\r\nAccept: */*\r\n\r\n";
+	static const char request[] = "GET /tail?kind=reading&from=now HTTP/1.1\r\nHost: "
+				      "localhost\r\nAccept: */*\r\n\r\n";
 	ssize_t n = send(fd, request, sizeof(request) - 1, MSG_NOSIGNAL);
 
 	return n == sizeof(request) - 1 ? 0 : n < 0 ? -errno : -EIO;

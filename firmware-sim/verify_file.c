@@ -1,9 +1,13 @@
-/* Records from a file of JSON lines that grows and is rotated: PATH to PATH.1, PATH.1 to PATH.2,
- * ... */
+/*
+ * Records from a file of JSON lines that grows and is rotated: PATH becomes PATH.N, N counting up
+ * (docs/record.md).  The open file is followed to its end before the next one is opened.
+ */
 #include "firmware-sim/verify.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -11,47 +15,107 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { READ_BYTES = 1 << 18, ROTATED_MAX = 1000 };
+enum { READ_BYTES = 1 << 18 };
 
 struct file_source {
 	struct fws_source base;
 	char path[4000];
-	int fd; /* -1: not there yet */
+	int fd;		 /* -1: not there yet */
+	uint64_t number; /* of the last file that was followed to its end */
 	struct fws_lines lines;
 };
 
-static void rotated_name(const struct file_source *f, uint32_t n, char out[4096])
+/* The inode of a file, 0 when there is none. */
+static ino_t inode_of(const char *name)
 {
-	if (n)
-		snprintf(out, 4096, "%s.%u", f->path, n);
-	else
-		snprintf(out, 4096, "%s", f->path);
+	struct stat st;
+
+	return stat(name, &st) ? 0 : st.st_ino;
 }
 
-/*
- * The file to read after the end of the open one: the one that was begun next, PATH itself or a
- * rotated one. -1 when the open one is still the newest (or is not found, as when it was removed:
- * then PATH).
- */
-static int open_successor(const struct file_source *f)
+/* What a look at all PATH.N is for, and what it found. */
+struct numbers {
+	uint64_t above;
+	ino_t inode;
+	uint64_t of;   /* N of the file with that inode; unchanged when there is none */
+	uint64_t next; /* lowest N above `above`; 0: none */
+	uint64_t highest;
+};
+
+static void look_at_rotated(const struct file_source *f, struct numbers *n)
+{
+	const char *slash = strrchr(f->path, '/'), *base = slash ? slash + 1 : f->path;
+	char folder[4096], name[4400];
+	DIR *dir;
+
+	snprintf(folder, sizeof(folder), "%.*s", slash ? (int)(slash - f->path) + 1 : 2,
+		slash ? f->path : "./");
+	dir = opendir(folder);
+	for (struct dirent *e; dir && (e = readdir(dir));) {
+		char *end;
+
+		if (strncmp(e->d_name, base, strlen(base)) || e->d_name[strlen(base)] != '.')
+			continue;
+
+		uint64_t number = strtoull(e->d_name + strlen(base) + 1, &end, 10);
+
+		if (!number || *end)
+			continue;
+		snprintf(name, sizeof(name), "%s%s", folder, e->d_name);
+		if (n->inode && inode_of(name) == n->inode)
+			n->of = number;
+		if (number > n->above && (!n->next || number < n->next))
+			n->next = number;
+		n->highest = number > n->highest ? number : n->highest;
+	}
+	if (dir)
+		closedir(dir);
+}
+
+static int open_number(const struct file_source *f, uint64_t number)
 {
 	char name[4096];
-	struct stat ours, other;
 
-	if (fstat(f->fd, &ours))
+	snprintf(name, sizeof(name), "%s.%" PRIu64, f->path, number);
+	return open(name, O_RDONLY | O_CLOEXEC);
+}
+
+/* The file begun after the open one, once that is no longer PATH itself; -1 when it still is. */
+static int open_successor(struct file_source *f)
+{
+	struct numbers n;
+	struct stat ours;
+	int fd;
+
+	if (fstat(f->fd, &ours) || inode_of(f->path) == ours.st_ino)
 		return -1;
-	for (uint32_t n = 0; n < ROTATED_MAX; n++) {
-		rotated_name(f, n, name);
-		if (stat(name, &other))
-			break;
-		if (other.st_ino == ours.st_ino && other.st_dev == ours.st_dev) {
-			if (!n)
-				return -1;
-			rotated_name(f, n - 1, name);
-			return open(name, O_RDONLY | O_CLOEXEC);
-		}
-	}
-	return open(f->path, O_RDONLY | O_CLOEXEC);
+	n = (struct numbers){.of = f->number, .inode = ours.st_ino};
+	look_at_rotated(f, &n);
+	f->number = n.of;
+	n = (struct numbers){.above = f->number};
+	look_at_rotated(f, &n);
+	if (n.next)
+		return open_number(f, n.next);
+	fd = open(f->path, O_RDONLY | O_CLOEXEC);
+	/* Was PATH rotated between the look and the open, then another file is the next. */
+	n = (struct numbers){.above = f->number};
+	look_at_rotated(f, &n);
+	if (fd < 0 || !n.next)
+		return fd;
+	close(fd);
+	return open_number(f, n.next);
+}
+
+/* A file that is shorter than what was read of it was cut back after a kill: on from its end. */
+static void follow_cut(struct file_source *f)
+{
+	struct stat st;
+	off_t at = lseek(f->fd, 0, SEEK_CUR);
+
+	if (fstat(f->fd, &st) || st.st_size >= at)
+		return;
+	lseek(f->fd, st.st_size, SEEK_SET);
+	f->lines.used = 0;
 }
 
 /* Reads what is there; returns whether there was something. -errno on trouble. */
@@ -93,6 +157,8 @@ static int file_poll(
 			return rc;
 		}
 	}
+	if (f->fd >= 0)
+		follow_cut(f);
 	nanosleep(&(struct timespec){0, 500000}, NULL);
 	return 0;
 }
@@ -128,6 +194,11 @@ int fws_source_file(struct fws_source **out, const char *path)
 	}
 	if (f->fd >= 0)
 		lseek(f->fd, 0, SEEK_END);
+
+	struct numbers n = {0};
+
+	look_at_rotated(f, &n);
+	f->number = n.highest;
 	*out = &f->base;
 	return 0;
 }
