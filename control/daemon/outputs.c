@@ -104,6 +104,9 @@ static int make_kafka(struct ctl_output_thread *t, struct dp_transport *out, cha
 		return err;
 	config.properties = t->properties;
 	memcpy(config.kind_topic, k->topics.kind, sizeof(config.kind_topic));
+	/* where each kind that is taken has its own, the topic of the others is never used */
+	for (int kind = 1; kind < DP_REC_KINDS && !config.topic; kind++)
+		config.topic = k->topics.kind[kind];
 	return dp_kafka_new(&config, out, why, WHY_BYTES);
 }
 
