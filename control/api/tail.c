@@ -324,11 +324,6 @@ static const char *read_request(struct tail *t, struct MHD_Connection *c)
 	return NULL;
 }
 
-static void wake_nobody(void *arg)
-{
-	(void)arg;
-}
-
 static int open_tail(struct tail *t)
 {
 	const struct ctl_view *view = t->api->view;
@@ -339,7 +334,7 @@ static int open_tail(struct tail *t)
 
 	t->io = view->memory;
 	if (!err && !t->io.ops)
-		err = dp_io_posix_open(c->journal.dir, wake_nobody, NULL, &t->posix, &t->io);
+		err = dp_io_posix_open(c->journal.dir, NULL, NULL, &t->posix, &t->io);
 	t->passed = atomic_load_explicit(&view->writer->records, memory_order_relaxed);
 	t->end = readable(t);
 	t->heard_ns = steady(t);

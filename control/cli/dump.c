@@ -49,11 +49,6 @@ static int read_head(struct dump *d, const char *file)
 	return CLI_OK;
 }
 
-static void wake_nobody(void *arg)
-{
-	(void)arg;
-}
-
 static int open_segment(struct dump *d)
 {
 	const char *file = d->cli->file;
@@ -71,7 +66,7 @@ static int open_segment(struct dump *d)
 	if (rc)
 		return rc;
 	snprintf(hex, sizeof(hex), "%016" PRIx64, d->head.appliance);
-	err = dp_io_posix_open(dirname(folder), wake_nobody, NULL, &d->posix, &d->io);
+	err = dp_io_posix_open(dirname(folder), NULL, NULL, &d->posix, &d->io);
 	err = err ? err : dp_json_form_new(hex, &none, &d->form);
 	err = err ? err
 		  : dp_reader_open(&d->io, d->head.appliance, DP_LP(d->serial, 0), &d->reader);
