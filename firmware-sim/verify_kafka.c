@@ -28,6 +28,7 @@ static int set_all(rd_kafka_conf_t *conf, const char *brokers)
 		{"isolation.level", "read_committed"},
 		{"fetch.wait.max.ms", "5"}, /* else up to 500 ms of our own show as latency */
 		{"auto.offset.reset", "earliest"},
+		{"enable.partition.eof", "true"}, /* says that fetching has begun */
 		{"log_level", "3"},
 	};
 	char why[256];
@@ -36,6 +37,23 @@ static int set_all(rd_kafka_conf_t *conf, const char *brokers)
 		if (rd_kafka_conf_set(conf, settings[i][0], settings[i][1], why, sizeof(why)))
 			return -EINVAL;
 	return 0;
+}
+
+/*
+ * Until each of `left` partitions has told its end: a consumer that is still connecting would show
+ * as latency of the first second.
+ */
+static int wait_for_fetching(rd_kafka_t *consumer, int left)
+{
+	for (int waited_ms = 0; left > 0 && waited_ms < ASK_MS; waited_ms += POLL_MS) {
+		rd_kafka_message_t *m = rd_kafka_consumer_poll(consumer, POLL_MS);
+
+		if (!m)
+			continue;
+		left -= m->err == RD_KAFKA_RESP_ERR__PARTITION_EOF;
+		rd_kafka_message_destroy(m);
+	}
+	return left > 0 ? -ETIMEDOUT : 0;
 }
 
 /* Every partition of the topic at its end. */
@@ -59,6 +77,8 @@ static int assign_ends(rd_kafka_t *consumer, const char *name)
 	}
 	if (!rc && rd_kafka_assign(consumer, parts))
 		rc = -EIO;
+	if (!rc)
+		rc = wait_for_fetching(consumer, parts->cnt);
 	rd_kafka_topic_partition_list_destroy(parts);
 	if (meta)
 		rd_kafka_metadata_destroy(meta);
