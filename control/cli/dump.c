@@ -22,6 +22,7 @@ struct dump {
 	struct dp_reader *reader;
 	struct dp_json_form *form;
 	uint64_t serial, blocks, records;
+	json_t *json; /* what --json prints; NULL: text, or records */
 };
 
 static int complain(const char *file, const char *why)
@@ -81,6 +82,7 @@ static void close_segment(struct dump *d)
 		dp_json_form_free(d->form);
 	if (d->posix)
 		dp_io_posix_close(d->posix);
+	json_decref(d->json);
 }
 
 /* ---- what is printed ---- */
@@ -96,54 +98,52 @@ static const char *time_text(int64_t ns, char text[CLI_NUMBER_BYTES])
 	return text;
 }
 
+/* The document that --json prints: the header, every block, the sums. */
+static json_t *head_json(const struct dump *d)
+{
+	const struct dp_segment_head *h = &d->head;
+	char created[CLI_NUMBER_BYTES], appliance[17];
+
+	snprintf(appliance, sizeof(appliance), "%016" PRIx64, h->appliance);
+	return json_pack("{s:I, s:i, s:s, s:I, s:s, s:I, s:I, s:I, s:[]}", "serial",
+		(json_int_t)h->serial, "version", (int)h->version, "appliance", appliance, "epoch",
+		(json_int_t)h->epoch, "created", time_text(h->created_ns, created), "bytes",
+		(json_int_t)h->segment_bytes, "records_before", (json_int_t)h->records_before,
+		"supersedes", (json_int_t)h->supersedes, "blocks");
+}
+
 static void print_head(const struct dump *d)
 {
 	const struct dp_segment_head *h = &d->head;
 	char created[CLI_NUMBER_BYTES];
 
-	if (d->cli->json) {
-		json_t *head = json_pack("{s:s, s:I, s:I, s:I, s:s, s:I, s:I}", "kind", "segment",
-			"serial", (json_int_t)h->serial, "version", (json_int_t)h->version, "epoch",
-			(json_int_t)h->epoch, "created", time_text(h->created_ns, created), "bytes",
-			(json_int_t)h->segment_bytes, "records_before",
-			(json_int_t)h->records_before);
-
-		json_dumpf(head, stdout, JSON_COMPACT);
-		putchar('\n');
-		json_decref(head);
-		return;
-	}
 	printf("segment %" PRIu64 ", version %u, appliance %016" PRIx64 ", epoch %" PRIu64
 	       ", created %s\n%" PRIu64 " bytes, %" PRIu64 " records in the log before it%s\n",
 		h->serial, h->version, h->appliance, h->epoch, time_text(h->created_ns, created),
 		h->segment_bytes, h->records_before,
 		h->supersedes ? ", holds blocks of earlier segments again" : "");
-	if (!d->cli->records)
-		printf("\n%10s %6s %12s %10s %8s %8s  %-20s\n", "offset", "worker", "sequence",
-			"bytes", "records", "readings", "first arrival");
+	printf("\n%10s %6s %12s %10s %8s %8s  %-20s\n", "offset", "worker", "sequence", "bytes",
+		"records", "readings", "first arrival");
 }
 
-static void print_block(const struct dump *d, const struct dp_reader_block *at)
+static void show_block(struct dump *d, const struct dp_reader_block *at)
 {
 	const struct dp_block *b = at->block;
 	char arrival[CLI_NUMBER_BYTES];
 
 	time_text(b->arrival_min_ns, arrival);
-	if (d->cli->json) {
-		json_t *block = json_pack("{s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:s}", "kind",
-			"block", "offset", (json_int_t)DP_LP_OFFSET(at->lp), "epoch",
-			(json_int_t)b->epoch, "worker", (json_int_t)b->worker, "sequence",
-			(json_int_t)b->sequence, "bytes", (json_int_t)b->bytes, "records",
-			(json_int_t)b->record_count, "readings", (json_int_t)b->reading_count,
-			"arrival", arrival);
-
-		json_dumpf(block, stdout, JSON_COMPACT);
-		putchar('\n');
-		json_decref(block);
-		return;
-	}
-	printf("%10u %6u %12" PRIu64 " %10u %8u %8u  %-20s\n", DP_LP_OFFSET(at->lp), b->worker,
-		b->sequence, b->bytes, b->record_count, b->reading_count, arrival);
+	if (d->json)
+		json_array_append_new(json_object_get(d->json, "blocks"),
+			json_pack("{s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:s}", "offset",
+				(json_int_t)DP_LP_OFFSET(at->lp), "epoch", (json_int_t)b->epoch,
+				"worker", (json_int_t)b->worker, "sequence",
+				(json_int_t)b->sequence, "bytes", (json_int_t)b->bytes, "records",
+				(json_int_t)b->record_count, "readings",
+				(json_int_t)b->reading_count, "arrival", arrival));
+	else
+		printf("%10u %6u %12" PRIu64 " %10u %8u %8u  %-20s\n", DP_LP_OFFSET(at->lp),
+			b->worker, b->sequence, b->bytes, b->record_count, b->reading_count,
+			arrival);
 }
 
 /* False: a record that makes no sense, or no memory. */
@@ -169,25 +169,26 @@ static bool print_records(const struct dump *d, const struct dp_reader_block *at
 	return !bad;
 }
 
-static int print_end(const struct dump *d)
+static int show_end(const struct dump *d)
 {
 	const struct dp_reader_counts *c = dp_reader_counts(d->reader);
-	bool damaged = c->damaged_regions || c->quarantined_records;
+	int rc = CLI_OK;
 
-	if (d->cli->json) {
-		json_t *end = json_pack("{s:s, s:I, s:I, s:I, s:I}", "kind", "end", "blocks",
-			(json_int_t)d->blocks, "records", (json_int_t)d->records, "damaged_regions",
-			(json_int_t)c->damaged_regions, "quarantined_records",
-			(json_int_t)c->quarantined_records);
-
-		json_dumpf(end, stdout, JSON_COMPACT);
-		putchar('\n');
-		json_decref(end);
+	if (d->json) {
+		json_object_set_new(d->json, "records", json_integer((json_int_t)d->records));
+		json_object_set_new(
+			d->json, "damaged_regions", json_integer((json_int_t)c->damaged_regions));
+		json_object_set_new(d->json, "quarantined_records",
+			json_integer((json_int_t)c->quarantined_records));
+		rc = cli_print_json(d->json);
 	} else if (!d->cli->records) {
 		printf("\n%" PRIu64 " blocks, %" PRIu64 " records, %" PRIu64 " damaged places\n",
 			d->blocks, d->records, c->damaged_regions);
 	}
-	return damaged ? CLI_NO : CLI_OK;
+	if (c->damaged_regions)
+		fprintf(stderr, "penstock: %s: %" PRIu64 " damaged places\n", d->cli->file,
+			c->damaged_regions);
+	return rc ? rc : c->damaged_regions || c->quarantined_records ? CLI_NO : CLI_OK;
 }
 
 static int walk(struct dump *d)
@@ -196,7 +197,9 @@ static int walk(struct dump *d)
 	bool sense = true;
 	int rc;
 
-	if (!d->cli->records || d->cli->json)
+	if (d->cli->json && !d->cli->records)
+		d->json = head_json(d);
+	else if (!d->cli->records)
 		print_head(d);
 	while ((rc = dp_reader_next(d->reader, DP_LP(d->serial + 1, 0), &at)) == 1) {
 		/* a segment that holds later blocks again takes the reader there */
@@ -204,14 +207,14 @@ static int walk(struct dump *d)
 			break;
 		d->blocks++;
 		d->records += at.block->record_count;
-		if (!d->cli->records || d->cli->json)
-			print_block(d, &at);
 		if (d->cli->records)
 			sense &= print_records(d, &at);
+		else
+			show_block(d, &at);
 	}
 	if (rc < 0)
 		return complain(d->cli->file, strerror(-rc));
-	rc = print_end(d);
+	rc = show_end(d);
 	if (fflush(stdout))
 		return complain("output", strerror(errno));
 	return sense ? rc : CLI_NO;

@@ -103,7 +103,7 @@ static const struct verb {
 	{"journal dump", cli_dump, false, "SEGMENT", {O_RECORDS}, "SEGMENT [--records]",
 		"What a segment file holds, block by block; no daemon is asked.\n"
 		"\n"
-		"  --records  its records, as JSON lines\n"
+		"  --records  its records, as JSON lines, with or without --json\n"
 		"\n"
 		"Exit status 1 when there is damage in it."},
 	{"version", version, false, NULL, {0}, "", "The version."},
