@@ -1,4 +1,4 @@
-"""What must not hurt: each bad datagram counts under exactly one reason, bad configs are told whole,
+"""What must not hurt: a bad datagram counts under exactly one reason, bad configs are told whole,
 bad disks are survived."""
 
 import math
@@ -308,25 +308,6 @@ def test_what_is_no_config_is_refused(build_dir: Path, tmp_path: Path, content: 
 
 
 # ---- state directories ----
-
-
-def test_missing_directory_is_made(penstockd: Start, config: Config, tmp_path: Path) -> None:
-    config["journal"]["dir"] = str(tmp_path / "a" / "b" / "state")
-    daemon = penstockd(config)
-    daemon.send([text(R)])
-    daemon.received(1)
-    assert list((tmp_path / "a" / "b" / "state").glob("*.seg"))
-
-
-def test_directory_that_is_a_file_is_refused(
-    penstockd: Start, config: Config, tmp_path: Path
-) -> None:
-    (tmp_path / "state").write_text("in the way")
-    daemon = penstockd(config, start=False, settle=False)
-    daemon.spawn()
-    assert daemon.wait() == 6
-    assert str(tmp_path / "state") in daemon.log
-    assert (tmp_path / "state").read_text() == "in the way"
 
 
 @pytest.fixture

@@ -5,7 +5,6 @@ import json
 import re
 import socket
 import subprocess
-import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -221,23 +220,6 @@ def test_exit_statuses_without_a_daemon(build_dir: Path, tmp_path: Path) -> None
     assert subprocess.run([penstock, "--help"], capture_output=True).returncode == 0
 
 
-def test_dump_reads_what_the_daemon_wrote(daemon: Daemon, tmp_path: Path) -> None:
-    daemon.stop()
-    segments = sorted((tmp_path / "state").glob("*.seg"))
-    assert segments
-    in_file = [json.loads(line) for line in (tmp_path / "records.jsonl").read_text().splitlines()]
-    dumped = []
-    for path in segments:
-        done = daemon.penstock("journal", "dump", str(path), "--records")
-        assert done.returncode == 0, done.stderr
-        dumped += [json.loads(line) for line in done.stdout.splitlines()]
-        blocks = daemon.penstock("journal", "dump", str(path), "--json")
-        assert blocks.returncode == 0 and json.loads(blocks.stdout)
-    ids = [r["id"] for r in dumped]
-    assert [i for i in ids if i in {r["id"] for r in in_file}] == [r["id"] for r in in_file]
-    daemon.start()
-
-
 def test_damage_in_a_segment_is_told(daemon: Daemon, tmp_path: Path) -> None:
     daemon.stop()
     path = min((tmp_path / "state").glob("*.seg"), key=lambda p: p.name)
@@ -247,30 +229,6 @@ def test_damage_in_a_segment_is_told(daemon: Daemon, tmp_path: Path) -> None:
     done = daemon.penstock("journal", "dump", str(path))
     assert done.returncode == 1
     path.write_bytes(content)
-    daemon.start()
-
-
-def test_stop_by_the_api_is_orderly(daemon: Daemon) -> None:
-    assert daemon.ask("stop") == {"stopping": True}
-    assert daemon.wait() == 0
-    assert "ledger closed" in daemon.log
-    assert not daemon.socket_path.exists()
-    daemon.start()
-
-
-def test_a_slow_reader_of_the_tail_delays_nobody(penstockd: Start, config: Config) -> None:
-    daemon = penstockd(config)
-    reader = socket.socket(socket.AF_UNIX)
-    reader.connect(str(daemon.socket_path))
-    reader.sendall(b"GET /tail HTTP/1.1\r\nHost: x\r\n\r\n")  # and reads nothing of the answer
-    with sending(daemon.udp_address(), rate=3000) as sender:
-        time.sleep(2)
-        sent = sum(sender.finish().values())
-    daemon.received(sent)
-    ledger = daemon.delivered()
-    assert ledger["readings"]["recorded"] == sent
-    reader.close()
-    daemon.stop(timeout_s=15)
     daemon.start()
 
 

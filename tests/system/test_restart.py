@@ -166,37 +166,3 @@ def test_new_output_starts_where_its_config_says(
     for name, count in (("end", 10), ("oldest", 30), ("records.jsonl", 30)):
         found = records.readings(records.of_file(tmp_path / name))
         assert [r.seq for r in found] == list(range(30 - count, 30)), name
-
-
-def test_second_daemon_on_the_directory_is_refused(
-    penstockd: Start, config: Config, tmp_path: Path
-) -> None:
-    first = penstockd(config)
-    config = {
-        **config,
-        "inputs": [{**config["inputs"][0], "listen": "127.0.0.1:0"}],
-        "outputs": [],
-        "api": {"socket": str(tmp_path / "second.sock")},
-    }
-    second = penstockd(config, start=False, settle=False)
-    second.spawn()
-    assert second.wait() == 3
-    assert "in use by another penstockd" in second.log
-    assert "journal.dir" in second.log  # the advice
-    first.send([text(reading("still here", 0, temperature=1))])
-    assert first.received(1)["readings"]["recorded"] == 1
-
-
-def test_port_that_is_taken_is_refused(penstockd: Start, config: Config, tmp_path: Path) -> None:
-    """SO_REUSEPORT would let two daemons share the sensors between them in silence."""
-    penstockd(config)
-    config = {
-        **config,
-        "journal": {"dir": str(tmp_path / "other")},
-        "outputs": [],
-        "api": {"socket": str(tmp_path / "second.sock")},
-    }
-    second = penstockd(config, start=False, settle=False)
-    second.spawn()
-    assert second.wait() == 8
-    assert "another process has that port" in second.log

@@ -107,11 +107,3 @@ def test_affinity_shown_is_the_kernels(
         assert on == cores[::-1]
     elif workers == 4:
         assert on == [cores[i % len(cores)] for i in range(4)]
-
-
-def test_a_core_that_is_not_ours_is_refused(penstockd: Start, config: Config) -> None:
-    config["workers"] = [max(os.sched_getaffinity(0)) + 1]
-    daemon = penstockd(config, start=False, settle=False)
-    daemon.spawn()
-    assert daemon.wait() == 2
-    assert "workers" in daemon.log
