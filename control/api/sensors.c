@@ -66,6 +66,8 @@ static bool ask(struct ctl_api *api, const struct request *r)
 	for (int ms = 0; ms < WAIT_MS; ms++) {
 		if (answered(api))
 			return true;
+		if (atomic_load_explicit(&api->view->stopping, memory_order_relaxed))
+			return false;
 		sleep_ms();
 	}
 	return false;

@@ -163,6 +163,8 @@ static void print_record(const char *text, size_t bytes)
 	if (json_is_object(member(r, "gap")))
 		printf(" %s count=%lld", cli_text(member(r, "gap"), "reason"),
 			(long long)cli_int(member(r, "gap"), "count"));
+	if (json_is_object(member(r, "mark")))
+		printf(" %s", cli_text(member(r, "mark"), "what"));
 	if (strcmp(kind, "skipped") == 0)
 		printf(" %lld records skipped to keep up", (long long)cli_int(r, "records"));
 	putchar('\n');

@@ -13,8 +13,8 @@
 
 enum { LOOK_MS = 2 };
 #define DRAIN_NS  (3 * DP_NS_PER_S)  /* inputs and rings; the workers themselves give up earlier */
-#define FINISH_NS (10 * DP_NS_PER_S) /* the log rings to take the last marks */
-#define WRITE_NS  (30 * DP_NS_PER_S) /* the disk to take what is in the log rings */
+#define FINISH_NS (5 * DP_NS_PER_S)  /* the log rings to take the last marks */
+#define WRITE_NS  (10 * DP_NS_PER_S) /* the disk to take what is in the log rings */
 
 static int64_t steady(const struct ctl_daemon *d)
 {
