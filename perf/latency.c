@@ -24,12 +24,14 @@ struct samples {
 	uint64_t below_zero; /* clocks: none on one machine */
 };
 
-static volatile sig_atomic_t stop;
+static volatile sig_atomic_t stop, forget;
 
 static void on_signal(int number)
 {
-	(void)number;
-	stop = 1;
+	if (number == SIGTERM)
+		stop = 1;
+	else
+		forget = 1;
 }
 
 static _Noreturn void die(const char *what, const char *why)
@@ -200,16 +202,19 @@ int main(int argc, char **argv)
 	if (!total.us || !waited.us)
 		die("memory", "none left");
 	sigaction(SIGTERM, &action, NULL);
+	sigaction(SIGUSR1, &action, NULL);
 	rk = open_consumer(argv[1]);
 	partitions = assign_all(rk, argv[2]);
 	while (!stop) {
 		m = rd_kafka_consumer_poll(rk, 100);
+		if (forget)
+			total.count = waited.count = 0, forget = 0;
 		if (!m)
 			continue;
 		if (!m->err)
 			take(m, &total, &waited);
 		else if (m->err == RD_KAFKA_RESP_ERR__PARTITION_EOF && ++at_end == partitions)
-			printf("ready\n"), fflush(stdout);
+			puts("ready"), fflush(stdout);
 		rd_kafka_message_destroy(m);
 	}
 	printf("{");

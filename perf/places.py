@@ -1,4 +1,4 @@
-"""Where things lie."""
+"""Where things lie; the broker of the tests, which is the broker of the bench."""
 
 import os
 import sys
@@ -8,7 +8,10 @@ ROOT = Path(__file__).resolve().parent.parent
 BUILD = ROOT / os.environ.get("PENSTOCK_BUILD", "build-release")
 WORK = ROOT / "build" / "bench"
 
-sys.path.insert(0, str(ROOT / "tests" / "system"))  # kafka.py
+sys.path.insert(0, str(ROOT / "tests" / "system"))
+from kafka import KafkaServer  # noqa: E402
+
+__all__ = ["BUILD", "ROOT", "WORK", "KafkaServer", "Unavailable"]
 
 
 class Unavailable(RuntimeError):

@@ -13,9 +13,7 @@ from typing import Any, TypedDict
 
 import machine
 import telegraf
-from places import BUILD, ROOT, WORK, Unavailable
-
-from kafka import KafkaServer
+from places import BUILD, ROOT, WORK, KafkaServer, Unavailable
 
 PARTITIONS = 4
 RECEIVE_BUFFER_BYTES = 8 << 20  # of every program's socket
@@ -40,6 +38,8 @@ class Program:
 
     name = ""
     form = "binary"  # of the datagrams that it takes
+    readings = 1  # in each of them
+    topic_settings: dict[str, str] = {}
 
     def __init__(self, kafka: KafkaServer | None, topic: str) -> None:
         self.kafka = kafka
@@ -64,7 +64,7 @@ class Program:
         command = self.command()
         for topic in self.topics():
             assert self.kafka is not None
-            self.kafka.create_topic(topic, PARTITIONS)
+            self.kafka.create_topic(topic, PARTITIONS, **self.topic_settings)
         with (self.folder / "log").open("w") as log:
             self.process = subprocess.Popen(
                 command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=log, text=True
@@ -108,6 +108,9 @@ class Peer(Program):
     """perf/peers/NAME.c."""
 
     properties: tuple[str, ...] = ()
+
+    def delivered(self) -> int:
+        return super().delivered() * self.readings
 
     def command(self) -> list[str]:
         assert self.kafka is not None

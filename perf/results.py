@@ -59,9 +59,13 @@ class Table:
         return f"### {self.title}\n\n{text}\n" + (f"\n{self.below}\n" if self.below else "")
 
     def plain(self) -> str:
-        widths = [max(len(line[i]) for line in [self.head, *self.lines]) for i in range(len(self.head))]
-        lines = ["  ".join(c.ljust(w) for c, w in zip(line, widths, strict=True)).rstrip()
-                 for line in [self.head, *self.lines]]
+        widths = [
+            max(len(line[i]) for line in [self.head, *self.lines]) for i in range(len(self.head))
+        ]
+        lines = [
+            "  ".join(c.ljust(w) for c, w in zip(line, widths, strict=True)).rstrip()
+            for line in [self.head, *self.lines]
+        ]
         return f"\n{self.title}\n\n" + "\n".join(lines) + (f"\n{self.below}" if self.below else "")
 
 
@@ -89,6 +93,8 @@ def programs_table(title: str, series: Series, names: dict[str, str], below: str
     """CPU of each program by itself, and of the threads that matter."""
     lines = []
     for name, what in names.items():
+        if name not in series.missing and not any(name in r for r in series.rounds):
+            continue
         each = series.spread(name, lambda run: run.us_each)
         if each is None:
             lines.append([what, series.missing.get(name, "no round counts"), "", "", "", ""])
@@ -101,9 +107,24 @@ def programs_table(title: str, series: Series, names: dict[str, str], below: str
         last = runs[-1]
         threads = sorted(last.threads.items(), key=lambda t: -t[1])
         shares = [f"{n} {s / last.readings * 1e6:.2f}" for n, s in threads if s > last.cpu_s / 50]
-        lines.append([what, each.text(), ", ".join(shares[:5]), f"{rate.median:,.0f}",
-                      f"{load.median:.2f}", f"{broker.median:.2f}"])
-    head = ["program", "CPU a reading, us", "by thread", "readings/s", "generator, cores", "broker, cores"]
+        lines.append(
+            [
+                what,
+                each.text(),
+                ", ".join(shares[:5]),
+                f"{rate.median:,.0f}",
+                f"{load.median:.2f}",
+                f"{broker.median:.2f}",
+            ]
+        )
+    head = [
+        "program",
+        "CPU a reading, us",
+        "by thread",
+        "readings/s",
+        "generator, cores",
+        "broker, cores",
+    ]
     return Table(title, head, lines, below)
 
 

@@ -12,10 +12,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import machine
-from places import BUILD
+from places import BUILD, KafkaServer
 from programs import Program
-
-from kafka import KafkaServer
 
 WARM_UP_S = 1.5
 DELIVERY_TIMEOUT_S = 20.0
@@ -33,6 +31,7 @@ class Load:
     seconds: float = 10
     readings: int = 1  # a datagram
     sensors: int = 1000
+    streams: int = 1
     even: bool = False  # one by one instead of what a quarter of a millisecond brings
 
     def command(self, program: Program, seconds: float) -> list[str]:
@@ -42,6 +41,7 @@ class Load:
             f"form={program.form}",
             f"readings={self.readings}",
             f"sensors={self.sensors}",
+            f"streams={self.streams}",
             f"rate={self.rate}",
             f"seconds={seconds}",
             f"even={int(self.even)}",
@@ -159,6 +159,8 @@ def judge(run: Run, load: Load, before: Meter, after: Meter, beside_s: float) ->
 def measure_started(program: Program, load: Load, watched: dict[str, Any] | None) -> Run:
     warm = load.send(program, WARM_UP_S)
     arrived = wait_delivered(program, warm["readings"])
+    if watched:
+        os.kill(watched["pid"], signal.SIGUSR1)
     before = Meter.read(program)
     watched_before = machine.process_cpu_s(watched["pid"]) if watched else 0
     sent = load.send(program, load.seconds)
@@ -182,9 +184,14 @@ def measure_started(program: Program, load: Load, watched: dict[str, Any] | None
     return run
 
 
+def fresh_topic() -> str:
+    return f"bench-{next(_serial)}"
+
+
 def measure(kafka: KafkaServer, kind: type[Program], load: Load, latency: bool = False) -> Run:
     """A fresh process, a fresh topic, a warm-up, the load, an orderly end."""
-    program = kind(kafka, f"bench-{next(_serial)}")
+    program = kind(kafka, fresh_topic())
+    program.readings = load.readings
     with started(program):
         if latency:
             with consumer(kafka, program.topic) as watched:

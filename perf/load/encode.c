@@ -86,7 +86,7 @@ static char *put_binary(char *p, const struct pf_load *l, uint64_t n, int64_t ti
 	struct dp_wire_head head = {.magic = DP_WIRE_MAGIC,
 		.version = DP_WIRE_VERSION,
 		.flags = DP_WIRE_NUMBERED | DP_WIRE_TAGS,
-		.stream = l->stream,
+		.stream = (uint16_t)(1 + n % l->sensors % l->streams),
 		.id_len = ID_BYTES,
 		.count = (uint8_t)l->readings,
 		.boot = l->boot,

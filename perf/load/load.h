@@ -20,7 +20,7 @@ struct pf_load {
 	enum pf_form form;
 	uint32_t sensors, readings; /* readings a datagram */
 	uint32_t boot;
-	uint16_t stream;
+	uint16_t streams; /* binary: sensors belong in turn to stream 1 to this one */
 };
 
 /*

@@ -2,7 +2,7 @@
  * penstock-load PORT key=value...: sends to 127.0.0.1:PORT, then prints one line of JSON.
  *
  *   form=binary|json|influx  readings=1  sensors=1000  rate=60000 (datagrams/s, 0: as fast as it
- * goes) seconds=10  stream=1  even=0 (1: one datagram at a time instead of what a quarter of a
+ * goes) seconds=10  streams=1  even=0 (1: one datagram at a time instead of what a quarter of a
  *   millisecond brings)
  */
 #include <arpa/inet.h>
@@ -68,8 +68,8 @@ static void option(struct sender *s, const char *key, const char *value)
 		s->load.readings = (uint32_t)atoi(value);
 	else if (!strcmp(key, "sensors"))
 		s->load.sensors = (uint32_t)atoi(value);
-	else if (!strcmp(key, "stream"))
-		s->load.stream = (uint16_t)atoi(value);
+	else if (!strcmp(key, "streams"))
+		s->load.streams = (uint16_t)atoi(value);
 	else if (!strcmp(key, "rate"))
 		s->rate = atof(value);
 	else if (!strcmp(key, "seconds"))
@@ -83,7 +83,7 @@ static void option(struct sender *s, const char *key, const char *value)
 static void parse(struct sender *s, int argc, char **argv)
 {
 	*s = (struct sender){
-		.load = {.form = PF_BINARY, .sensors = 1000, .readings = 1, .stream = 1},
+		.load = {.form = PF_BINARY, .sensors = 1000, .readings = 1, .streams = 1},
 		.rate = 60000,
 		.seconds = 10};
 	if (argc < 2)
@@ -96,8 +96,9 @@ static void parse(struct sender *s, int argc, char **argv)
 		*value = '\0';
 		option(s, argv[i], value + 1);
 	}
-	if (s->load.readings < 1 || s->load.readings > PF_READINGS_MAX || s->load.sensors < 1)
-		die("usage", "1 to 16 readings, at least one sensor");
+	if (s->load.readings < 1 || s->load.readings > PF_READINGS_MAX || s->load.sensors < 1 ||
+		s->load.streams < 1)
+		die("usage", "1 to 16 readings, at least one sensor and stream");
 	if (getrandom(&s->load.boot, sizeof(s->load.boot), 0) != sizeof(s->load.boot))
 		die("getrandom", strerror(errno));
 }

@@ -1,0 +1,115 @@
+#!/usr/bin/env python3
+"""Measures penstockd against its peers; ./dev bench builds everything and calls this.
+
+The tables of perf/README.md are written with --write, and only by a whole run; the figures of every
+run lie in build/bench/main.json, or soak.json.
+"""
+
+import argparse
+import re
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import compare
+import machine
+import matrix
+import scenarios
+import soak
+from options import Options
+from places import BUILD, ROOT, WORK, KafkaServer
+from results import Result, Table, aims_table, write_json
+
+README = ROOT / "perf" / "README.md"
+BEGIN, END = "<!-- tables: begin -->", "<!-- tables: end -->"
+
+# What deletes a topic's files soon; the default is a minute, and a run leaves a hundred MB.
+BROKER = {"log.retention.check.interval.ms": "5000", "log.segment.delete.delay.ms": "1000"}
+
+Bench = Callable[[KafkaServer, Options], Result]
+BENCHES: list[tuple[Bench, set[str]]] = [
+    (compare.main_rows, {"packed", "json", "always", "telegraf"}),
+    (compare.low_rate, {"low-rate", "low-rate-json", "low-rate-wait"}),
+    (compare.latency, {"latency"}),
+    (compare.sixteen, {"packed-16", "json-16", "always-16"}),
+    (matrix.matrix, {"matrix"}),
+    (soak.histogram, {"batches"}),
+    (scenarios.scenarios, {"scenarios"}),
+]
+
+
+def arguments() -> argparse.Namespace:
+    ids = sorted(set().union(*(names for _, names in BENCHES)))
+    parser = argparse.ArgumentParser(prog="./dev bench", description=__doc__)
+    parser.add_argument("--only", action="append", choices=ids, default=[], help="several times")
+    parser.add_argument("--quick", action="store_true", help="one short round; says little")
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--rate", type=int, default=60000, help="datagrams/s of the main rows")
+    parser.add_argument("--soak", metavar="10m", help="resident memory at half load, instead")
+    parser.add_argument("--write", action="store_true", help="put the tables into perf/README.md")
+    given = parser.parse_args()
+    if given.write and (given.only or given.quick or given.soak):
+        parser.error("--write goes with a whole run")
+    return given
+
+
+def seconds_of(text: str) -> float:
+    found = re.fullmatch(r"(\d+(?:\.\d+)?)(s|m|h)", text)
+    if not found:
+        sys.exit(f"bench: {text} is no duration like 90s or 10m")
+    return float(found[1]) * {"s": 1, "m": 60, "h": 3600}[found[2]]
+
+
+def machine_table() -> Table:
+    return Table("The machine", ["", ""], [[k, v] for k, v in machine.facts()])
+
+
+def write_readme(tables: list[Table]) -> None:
+    before, rest = README.read_text().split(BEGIN)
+    after = rest.split(END)[1]
+    body = "\n".join(table.markdown() for table in tables)
+    README.write_text(f"{before}{BEGIN}\n\n{body}\n{END}{after}")
+
+
+def run_all(kafka: KafkaServer, options: Options) -> Result:
+    result = Result()
+    for bench, ids in BENCHES:
+        if options.wants(*ids):
+            result.add(bench(kafka, options))
+    return result
+
+
+def main() -> int:
+    given = arguments()
+    if not (BUILD / "control" / "penstockd").exists():
+        sys.exit(f"bench: {BUILD} is not built: ./dev bench")
+    options = Options(
+        rounds=1 if given.quick else given.rounds,
+        seconds=2 if given.quick else 10,
+        rate=given.rate,
+        only=frozenset(given.only),
+        quick=given.quick,
+    )
+    began = time.monotonic()
+    WORK.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=WORK, prefix="kafka-") as data:
+        with KafkaServer(Path(data), BROKER) as kafka:
+            if given.soak:
+                result = soak.soak(kafka, seconds_of(given.soak))
+            else:
+                result = run_all(kafka, options)
+    write_json(WORK / ("soak.json" if given.soak else "main.json"), result.rows)
+    head = [aims_table(result.rows)] if result.rows else []
+    tables = [machine_table(), *head, *result.tables]
+    for table in tables:
+        print(table.plain())
+    print(f"\n{(time.monotonic() - began) / 60:.1f} minutes")
+    if given.write:
+        write_readme(tables)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,177 @@
+"""Rows with aims: the same datagrams through penstockd and its peers, in interleaved rounds."""
+
+from collections.abc import Callable
+from functools import partial
+
+import telegraf
+from options import Options
+from places import KafkaServer
+from programs import Good, GoodFast, Naive, Penstock, Program, Telegraf
+from results import Result, Table, missing_row, programs_table, row
+from rounds import Series, interleave
+from run import Load, Run, measure
+
+
+class Packed(Penstock):
+    name = "packed"
+
+
+class Json(Penstock):
+    name = "json"
+    output = "json"
+
+
+class Always(Packed):
+    name = "always"
+    sync = "always"
+
+
+class JsonFast(Json):
+    """JSON in, so that the peer beside it forwards a time that the consumer can read."""
+
+    form = "json"
+    linger = "1ms"
+
+
+class GoodJson(GoodFast):
+    form = "json"
+
+
+def series(
+    kafka: KafkaServer, options: Options, load: Load, kinds: list[type[Program]], latency: str = ""
+) -> Series:
+    """Rounds of these programs under that load; `latency`: names beside which a consumer reads."""
+    runs: dict[str, Callable[[], Run]] = {
+        kind.name: partial(measure, kafka, kind, load, kind.name in latency.split())
+        for kind in kinds
+    }
+    return interleave(runs, options.rounds, print)
+
+
+def records_ratio(ours: Run, theirs: Run) -> float:
+    return ours.per_cpu_s / theirs.per_cpu_s
+
+
+def cost_ratio(ours: Run, theirs: Run) -> float:
+    return ours.us_each / theirs.us_each
+
+
+MAIN = {
+    "packed": "packed, journal lazy",
+    "json": "json, journal lazy",
+    "always": "packed, journal always",
+    "naive": "naive peer",
+    "good": "good peer",
+    "telegraf": f"Telegraf {telegraf.version()}",
+}
+
+
+def main_kinds(options: Options) -> list[type[Program]]:
+    """Of each ratio asked for both sides."""
+    kinds: list[type[Program]] = []
+    for kind, ids in (
+        (Packed, ["packed"]),
+        (Json, ["json", "telegraf"]),
+        (Always, ["always"]),
+        (Naive, ["packed", "json", "always"]),
+        (Good, []),
+        (Telegraf, ["telegraf"]),
+    ):
+        if options.wants(*ids):
+            kinds.append(kind)
+    return kinds
+
+
+def main_rows(kafka: KafkaServer, options: Options) -> Result:
+    load = Load(rate=options.rate, seconds=options.seconds)
+    print(f"\n== one reading a datagram of 100 bytes, {load.rate:,}/s, {load.sensors:,} sensors")
+    found = series(kafka, options, load, main_kinds(options))
+    result = Result()
+    what = "records per CPU second over the naive program's messages"
+    for name, aim in (("packed", ">= 1.5"), ("json", ">= 0.8"), ("always", None)):
+        spread = found.compare(name, "naive", records_ratio)
+        text = f"{MAIN[name]}: {what}"
+        result.rows.append(row(name, text, spread, found.rejected(name, "naive"), aim))
+    text = f"json, journal lazy: records per CPU second over those of {MAIN['telegraf']}"
+    if "telegraf" in found.missing:
+        result.rows.append(missing_row("telegraf", text, ">= 4", found.missing["telegraf"]))
+    else:
+        spread = found.compare("json", "telegraf", records_ratio)
+        rejected = found.rejected("json", "telegraf")
+        result.rows.append(row("telegraf", text, spread, rejected, ">= 4"))
+    result.rows = [r for r in result.rows if options.wants(r.id)]
+    title = f"One reading a datagram, 100 bytes, {load.rate:,} datagrams/s"
+    below = "Beside it: what the generator and the broker took of the same two cores."
+    result.tables.append(programs_table(title, found, MAIN, below))
+    return result
+
+
+def sixteen(kafka: KafkaServer, options: Options) -> Result:
+    load = Load(rate=options.rate // 6, seconds=options.seconds, readings=16)
+    print(f"\n== 16 readings a datagram, {load.rate:,} datagrams/s")
+    kinds: list[type[Program]] = [Packed, Json, Always, Naive, Good]
+    found = series(kafka, options.fewer(), load, kinds)
+    result = Result()
+    what = "16 readings a datagram: records per CPU second over the naive program's readings"
+    for name in ("packed", "json", "always"):
+        spread = found.compare(name, "naive", records_ratio)
+        text = f"{MAIN[name]}, {what}"
+        result.rows.append(row(f"{name}-16", text, spread, found.rejected(name, "naive"), None))
+    title = f"16 readings a datagram, 373 bytes, {load.rate:,} datagrams/s"
+    below = "The peers forward the datagram as one message; penstockd makes 16 records of it."
+    names = {k: v for k, v in MAIN.items() if k != "telegraf"}
+    result.tables.append(programs_table(title, found, names, below))
+    return result
+
+
+def waited_ms(run: Run) -> float:
+    return run.latency["waited"]["p99"] / 1e3
+
+
+def low_rate(kafka: KafkaServer, options: Options) -> Result:
+    load = Load(rate=20000, seconds=options.seconds, even=True)
+    print("\n== 20,000 datagrams/s one by one, 100 bytes")
+    kinds: list[type[Program]] = [Packed, Json, Naive, Good]
+    found = series(kafka, options, load, kinds, latency="json")
+    result = Result()
+    text = "at 20,000 datagrams/s: CPU a message over the naive program's; "
+    for id, name, aim in (("low-rate", "packed", "<= 0.7"), ("low-rate-json", "json", None)):
+        spread = found.compare(name, "naive", cost_ratio)
+        result.rows.append(row(id, text + MAIN[name], spread, found.rejected(name, "naive"), aim))
+    rejected = len(found.rounds) - len(found.runs("json"))
+    text = "the same: p99 of what a datagram waits before a worker takes it, ms (not a ratio)"
+    spread = found.spread("json", waited_ms)
+    result.rows.append(row("low-rate-wait", text, spread, rejected, "<= 1"))
+    names = {k: v for k, v in MAIN.items() if k not in ("telegraf", "always")}
+    title = "20,000 datagrams/s, evenly spaced, 100 bytes"
+    result.tables.append(programs_table(title, found, names))
+    return result
+
+
+def p99_ms(run: Run) -> float:
+    return run.latency["total"]["p99"] / 1e3
+
+
+def latency(kafka: KafkaServer, options: Options) -> Result:
+    load = Load(rate=5000, seconds=options.seconds, even=True)
+    print("\n== send to readable at a consumer, 5,000/s, linger 1 ms")
+    found = series(kafka, options, load, [JsonFast, GoodJson], latency="json good")
+    text = (
+        "5,000/s, linger 1 ms: p99 from send to consumer above the good program's, ms (not a ratio)"
+    )
+    spread = found.compare("json", "good", lambda a, b: p99_ms(a) - p99_ms(b))
+    result = Result([row("latency", text, spread, found.rejected("json", "good"), "<= 1")])
+    result.tables.append(latency_table(found))
+    return result
+
+
+def latency_table(found: Series) -> Table:
+    lines = []
+    for name, what in (("json", "json, journal lazy"), ("good", "good peer")):
+        cells = [what]
+        for at in ("p50", "p90", "p99", "p999"):
+            spread = found.spread(name, lambda run, at=at: run.latency["total"][at] / 1e3)
+            cells.append(spread.text() if spread else "no round counts")
+        lines.append(cells)
+    head = ["program", "p50, ms", "p90, ms", "p99, ms", "p99.9, ms"]
+    return Table("Send to consumer, 5,000 JSON datagrams/s, linger 1 ms", head, lines)
