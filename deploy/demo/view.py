@@ -206,69 +206,62 @@ class View:
             row("journal", synced, f"last sync; {journal_text}, sync {journal['sync']}"),
         ]
 
+    def _sums(self, ledger: Json) -> list[str]:
+        """Three sums side by side, every number in its place, so that only digits move."""
+        d, r, records = ledger["datagrams"], ledger["readings"], ledger["records"]
+        sums = [
+            ("datagrams", [("received", d["received"]), ("decoded", d["decoded"]),
+                           ("rejected", d["rejected"]["total"]), ("in flight", d["in_flight"])]),
+            ("readings", [("decoded", r["decoded"]), ("recorded", r["recorded"]),
+                          ("duplicate", r["duplicate"]), ("dropped", r["dropped"]["total"]),
+                          ("in flight", r["in_flight"])]),
+            ("records", [("appended", records["appended"]), ("written", records["written"]),
+                         ("pending", records["pending"])]),
+        ]  # fmt: skip
+        wide = (self.t.size()[0] - 4) // len(sums)
+        lines = ["   " + "".join(self.t.dim(f"  {name:<{wide - 2}}") for name, _ in sums)]
+        for i in range(max(len(parts) for _, parts in sums)):
+            line = ""
+            for _, parts in sums:
+                if i < len(parts):
+                    name, n = parts[i]
+                    number = self.t.bold(f"{count(n):>{wide - 16}}")
+                    line += f"{' =+'[min(i, 2)]} {name:<10}{number}    "
+                else:
+                    line += " " * wide
+            lines.append(f"   {line.rstrip()}")
+        return lines
+
+    def _output(self, o: Json) -> str:
+        others = o["filtered"] + o["dead_letter"] + o["expired"] + o["quarantined"]
+        name = "to the file" if o["name"] == "records" else f"to {o['name']}"
+        parts = (
+            ("written", o["written"]),
+            ("= delivered", o["delivered"]),
+            ("+ spooled", o["spooled"]),
+            ("+ other", others),
+        )
+        text = " ".join(f"{label} {self.t.bold(f'{count(n):>9}')}" for label, n in parts)
+        return f"   {self.t.dim(f'{name:<16}')}{text}"
+
     def _ledger(self, s: Sample) -> list[str]:
         ledger, t = s.ledger, self.t
-        d, r, records = ledger["datagrams"], ledger["readings"], ledger["records"]
-        verdict = t.green("balanced") if ledger["balanced"] else t.red("NOT BALANCED")
-
-        def row(label: str, parts: list[tuple[str, int]]) -> str:
-            head, *rest = [f"{name} {t.bold(count(n))}" for name, n in parts]
-            return f"   {t.dim(f'{label:<14}')}{head} = {' + '.join(rest)}"
-
-        def why(text: str) -> str:
-            return f"   {'':<14}{t.yellow(text)}"
-
-        lines = [
-            f" {t.bold('Ledger')}  {verdict}",
-            row(
-                "datagrams",
-                [
-                    ("received", d["received"]),
-                    ("decoded", d["decoded"]),
-                    ("rejected", d["rejected"]["total"]),
-                    ("in flight", d["in_flight"]),
-                ],
-            ),
-            why(named(d["rejected"])),
-            row(
-                "readings",
-                [
-                    ("decoded", r["decoded"]),
-                    ("recorded", r["recorded"]),
-                    ("duplicate", r["duplicate"]),
-                    ("dropped", r["dropped"]["total"]),
-                    ("in flight", r["in_flight"]),
-                ],
-            ),
-            *([why(named(r["dropped"]))] if r["dropped"]["total"] else []),
-            row(
-                "records",
-                [
-                    ("appended", records["appended"]),
-                    ("written", records["written"]),
-                    ("pending", records["pending"]),
-                ],
-            ),
-        ]
-        for o in ledger["outputs"]:
-            others = o["filtered"] + o["dead_letter"] + o["expired"] + o["quarantined"]
-            name = "file" if o["name"] == "records" else o["name"]
-            lines.append(
-                row(
-                    f"to {name}",
-                    [
-                        ("written", o["written"]),
-                        ("delivered", o["delivered"]),
-                        ("spooled", o["spooled"]),
-                        ("other", others),
-                    ],
-                )
-            )
         lost, noted = ledger["lost_before_us"], ledger["noted"]
         flagged = {k: noted[k] for k in ("late", "future", "out_of_range", "clock_reset")}
-        lines.append(f"   {t.dim('lost before us')}{named(lost, skip='') or 'nothing'}")
-        lines.append(f"   {t.dim('flagged'.ljust(14))}{named(flagged) or 'nothing'}")
-        return lines
+        verdict = t.green("balanced") if ledger["balanced"] else t.red("NOT BALANCED")
+
+        def named_row(label: str, text: str) -> str:
+            return f"   {t.dim(f'{label:<16}')}{t.yellow(text) if text else 'nothing'}"
+
+        return [
+            f" {t.bold('Ledger')}  {verdict}",
+            *self._sums(ledger),
+            *(self._output(o) for o in ledger["outputs"]),
+            named_row("rejected", named(ledger["datagrams"]["rejected"])),
+            named_row("dropped", named(ledger["readings"]["dropped"])),
+            named_row("lost before us", named(lost, skip="")),
+            named_row("flagged", named(flagged)),
+        ]
 
     def _alerts(self, s: Sample, alerts: list[Json], room: int) -> list[str]:
         lines = [f" {self.t.bold('Alerts')}  {self.t.dim('the latest')}"]
