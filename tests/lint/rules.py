@@ -238,6 +238,7 @@ def readmes(tree: Tree) -> list[Finding]:
 ARRAY = re.compile(r"^PACKAGES_\w+=\(([^)]*)\)", re.MULTILINE)
 MESON = re.compile(r"(?<![\w_])dependency\('([\w.+-]+)'")
 PIN = re.compile(r"^([\w.-]+)==", re.MULTILINE)
+REQUIRE = re.compile(r"^require ([\w./-]+) v", re.MULTILINE)
 ARTIFACT = re.compile(r"<dependency>.*?<artifactId>([\w.-]+)</artifactId>", re.DOTALL)
 
 
@@ -261,6 +262,8 @@ def used(tree: Tree) -> set[tuple[str, str]]:
     for path in tree.files:
         if path.name == "meson.build":
             found |= {("meson", name) for name in MESON.findall(tree.text(path))}
+        elif path.name == "go.mod":
+            found |= {("go", name) for name in REQUIRE.findall(tree.text(path))}
     found |= {("pip", name) for name in PIN.findall(tree.text("tests/requirements.txt"))}
     pom = tree.text("tests/system/kafka/pom.xml")
     return found | {("maven", name) for name in ARTIFACT.findall(pom)}

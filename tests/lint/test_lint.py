@@ -107,6 +107,12 @@ PAIRS: list[tuple[Check, dict[str, str], dict[str, str]]] = [
     ),
     (
         rules.dependencies,
+        {"dev": "", "perf/go.mod": "require a.org/b/c v1.2.3\n", "perf/README.md": ""}
+        | {"docs/dependencies.md": "| a | `go:a.org/b/c` | why |\n"},
+        {"dev": "", "perf/go.mod": "require a.org/b/c v1.2.3\n", "docs/dependencies.md": ""},
+    ),
+    (
+        rules.dependencies,
         {"dev": "PACKAGES_TEST=(\n    clang\n)\n", "docs/dependencies.md": "| a | `clang` | b |\n"},
         {"dev": "", "docs/dependencies.md": "| a | `clang` | b |\n"},
     ),
