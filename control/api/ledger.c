@@ -22,9 +22,10 @@ static bool of_class(enum dp_counter which, const char *class)
 	return strlen(class) == n && memcmp(dp_counter_name(which), class, n) == 0;
 }
 
+/* Acquire, so that whatever is read after it is at least as new: the order of reading holds. */
 static uint64_t load(const _Atomic uint64_t *v)
 {
-	return atomic_load_explicit(v, memory_order_relaxed);
+	return atomic_load_explicit(v, memory_order_acquire);
 }
 
 /* ---- reading, from the end of the path to its start ---- */
@@ -42,7 +43,6 @@ static void read_outputs(const struct ctl_view *view, struct ctl_ledger *l)
 			.expired = load(&s->expired),
 			.quarantined = load(&s->quarantined)};
 	}
-	atomic_thread_fence(memory_order_acquire);
 	l->written = load(&view->writer->records);
 	for (uint32_t i = 0; i < view->output_count; i++)
 		l->outputs[i].written = l->written - load(&view->outputs[i].stats->baseline);
@@ -61,13 +61,11 @@ static void read_workers(const struct ctl_view *view, struct ctl_ledger *l)
 		l->appended += load(&view->workers[w].worker->log.records);
 	for (int step = 0; step <= 2; step++) {
 		/* all workers' part of one step first: a reading may cross from one to another */
-		atomic_thread_fence(memory_order_acquire);
 		for (uint32_t w = 0; w < view->worker_count; w++)
 			for (uint32_t i = 0; i < DP_COUNTER_COUNT; i++)
 				if (upstream((enum dp_counter)i) == step)
 					l->counters[i] +=
-						dp_counted(&view->workers[w].worker->counters,
-							(enum dp_counter)i);
+						load(&view->workers[w].worker->counters.v[i]);
 	}
 }
 
