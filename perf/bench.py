@@ -48,6 +48,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--rate", type=int, default=60000, help="datagrams/s of the main rows")
     parser.add_argument("--soak", metavar="10m", help="resident memory at half load, instead")
+    parser.add_argument("--out", type=Path, default=WORK, help="where the figures go")
     parser.add_argument("--write", action="store_true", help="put the tables into perf/README.md")
     given = parser.parse_args()
     if given.write and (given.only or given.quick or given.soak):
@@ -100,7 +101,7 @@ def main() -> int:
                 result = soak.soak(kafka, seconds_of(given.soak))
             else:
                 result = run_all(kafka, options)
-    write_json(WORK / ("soak.json" if given.soak else "main.json"), result.rows)
+    write_json(given.out / ("soak.json" if given.soak else "main.json"), result.rows)
     head = [aims_table(result.rows)] if result.rows else []
     tables = [machine_table(), *head, *result.tables]
     for table in tables:

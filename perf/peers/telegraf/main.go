@@ -1,3 +1,4 @@
+// Telegraf's agent with the three plugins of the bench; what it does not use is not linked in.
 package main
 
 import (

@@ -1,0 +1,74 @@
+"""The bench's harness: it runs, and what it says is right. No test here judges a figure."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+sys.path.append(str(ROOT / "perf"))
+
+import bench  # noqa: E402
+from results import Row, Table  # noqa: E402
+from rounds import Series, Spread, interleave  # noqa: E402
+from run import Run  # noqa: E402
+
+FIELDS = {"id", "what", "ratio", "low", "high", "rounds", "rejected", "aim"}
+
+
+def run_of(name: str, cpu_s: float, rejected: str = "") -> Run:
+    return Run(name, 1000, 1000, cpu_s, 1.0, 0.1, 0.1, rejected=rejected)
+
+
+def test_a_ratio_is_of_one_round_and_of_runs_that_count() -> None:
+    rounds = [
+        {"a": run_of("a", 1), "b": run_of("b", 2)},
+        {"a": run_of("a", 1), "b": run_of("b", 8, "3 lost")},
+        {"a": run_of("a", 1), "b": run_of("b", 4)},
+    ]
+    series = Series(rounds)
+    spread = series.compare("a", "b", lambda a, b: a.per_cpu_s / b.per_cpu_s)
+    assert spread == Spread(3, 2, 4, 2)
+    assert series.rejected("a", "b") == 1
+
+
+def test_rejected_rounds_are_run_again_within_bounds() -> None:
+    tries = iter(["lost", "", "", "lost", "lost", "lost"])
+    series = interleave({"a": lambda: run_of("a", 1, next(tries))}, 2, lambda text: None)
+    assert [r["a"].rejected for r in series.rounds] == ["lost", "", ""]
+    series = interleave({"a": lambda: run_of("a", 1, "lost")}, 2, lambda text: None)
+    assert len(series.rounds) == 4 and not series.runs("a")
+
+
+@pytest.mark.parametrize(
+    ("ratio", "aim", "met"),
+    [(1.5, ">= 1.5", True), (1.4, ">= 1.5", False), (0.6, "<= 0.7", True), (1, None, None)],
+)
+def test_aims(ratio: float, aim: str | None, met: bool | None) -> None:
+    assert Row("x", "", ratio, ratio, ratio, 1, 0, aim).met is met
+
+
+def test_only_what_lies_between_the_marks_is_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    readme = tmp_path / "README.md"
+    readme.write_text(f"before\n{bench.BEGIN}\nold\n{bench.END}\nafter\n")
+    monkeypatch.setattr(bench, "README", readme)
+    bench.write_readme([Table("New", ["a"], [["1"]])])
+    text = readme.read_text()
+    assert text.startswith("before\n") and text.endswith("\nafter\n")
+    assert "| 1 |" in text and "old" not in text
+
+
+def test_a_quick_run_ends_with_its_rows(build_dir: Path, tmp_path: Path) -> None:
+    command = [sys.executable, str(ROOT / "perf" / "bench.py"), "--quick", "--rate", "5000"]
+    command += ["--only", "packed", "--out", str(tmp_path)]
+    env = {**os.environ, "PENSTOCK_BUILD": str(build_dir)}
+    done = subprocess.run(command, env=env, capture_output=True, text=True, timeout=180)
+    assert done.returncode == 0, done.stdout + done.stderr
+    (row,) = json.loads((tmp_path / "main.json").read_text())
+    assert FIELDS <= row.keys() and row["id"] == "packed" and row["aim"] == ">= 1.5"
+    assert "lost" not in done.stdout, done.stdout
