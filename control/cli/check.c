@@ -4,6 +4,7 @@
 
 #include "control/cli/cli.h"
 #include "control/config/config.h"
+#include "control/config/kafka.h"
 
 static json_t *errors_json(const struct ctl_errors *errors)
 {
@@ -48,14 +49,14 @@ static int print_and_free(json_t *json)
 int cli_check(const struct cli *cli)
 {
 	struct ctl_errors errors = {0};
-	struct ctl_config *config;
+	struct ctl_config *config = NULL;
 	int rc = CLI_OK;
 
 	if (cli->schema || cli->reference) {
 		(cli->schema ? ctl_config_json_schema : ctl_config_reference)(stdout);
 		return fflush(stdout) ? CLI_IO : CLI_OK;
 	}
-	if (ctl_config_load(cli->file, &config, &errors)) {
+	if (ctl_config_load(cli->file, &config, &errors) || ctl_kafka_check(config, &errors)) {
 		if (cli->json)
 			print_and_free(errors_json(&errors));
 		else
@@ -66,8 +67,8 @@ int cli_check(const struct cli *cli)
 			rc = print_and_free(sizes_json(config));
 		else
 			ctl_config_print(config, stdout);
-		ctl_config_free(config);
 	}
+	ctl_config_free(config);
 	ctl_errors_free(&errors);
 	return rc;
 }

@@ -46,15 +46,23 @@ bool ctl_stop_asked(struct ctl_daemon *d, int wait_ms)
 
 /* ---- the config ---- */
 
+static void close_config(struct ctl_daemon *d)
+{
+	ctl_config_free(d->config);
+	d->config = NULL;
+}
+
 static int open_config(struct ctl_daemon *d)
 {
 	struct ctl_errors errors = {0};
 
-	if (ctl_config_load(d->options.config_path, &d->config, &errors)) {
+	if (ctl_config_load(d->options.config_path, &d->config, &errors) ||
+		ctl_kafka_check(d->config, &errors)) {
 		ctl_errors_print(&errors, stderr);
 		ctl_log(CTL_ERROR, "config: %u error%s in %s", errors.count + errors.left_out,
 			errors.count + errors.left_out == 1 ? "" : "s", d->options.config_path);
 		ctl_errors_free(&errors);
+		close_config(d);
 		return CTL_EXIT_CONFIG;
 	}
 	ctl_errors_free(&errors);
@@ -63,12 +71,6 @@ static int open_config(struct ctl_daemon *d)
 		d->config->workers.count == 1 ? "" : "s", d->config->streams.count,
 		d->config->streams.count == 1 ? "" : "s");
 	return CTL_EXIT_OK;
-}
-
-static void close_config(struct ctl_daemon *d)
-{
-	ctl_config_free(d->config);
-	d->config = NULL;
 }
 
 /* ---- the API ---- */

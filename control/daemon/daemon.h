@@ -13,9 +13,9 @@
 #include "control/api/server.h"
 #include "control/api/view.h"
 #include "control/config/config.h"
+#include "control/config/kafka.h"
 #include "control/daemon/clock.h"
 #include "dataplane/core/sleep.h"
-#include "dataplane/egress/kafka.h"
 #include "dataplane/rx/rx_uring.h"
 
 /* Exit statuses; part of the interface, docs/cli.md. */
@@ -77,8 +77,7 @@ struct ctl_output_thread {
 	struct dp_parker parker;
 	struct dp_io_posix *journal; /* a table of its own; NULL with `sync: off` */
 	struct dp_io_posix *folder;  /* of a file output */
-	struct dp_kafka_property *properties;
-	char message_max[32]; /* what one of them points to */
+	struct ctl_kafka_given kafka;
 	pthread_t thread;
 	bool running;
 	_Atomic uint32_t end; /* enum ctl_end */

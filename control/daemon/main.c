@@ -35,15 +35,15 @@ static const char usage[] =
 static int check(const char *path)
 {
 	struct ctl_errors errors = {0};
-	struct ctl_config *config;
+	struct ctl_config *config = NULL;
 	int err = ctl_config_load(path, &config, &errors);
 
-	if (err) {
+	err = err ? err : ctl_kafka_check(config, &errors);
+	if (err)
 		ctl_errors_print(&errors, stderr);
-	} else {
+	else
 		ctl_config_print(config, stdout);
-		ctl_config_free(config);
-	}
+	ctl_config_free(config);
 	ctl_errors_free(&errors);
 	return err ? CTL_EXIT_CONFIG : CTL_EXIT_OK;
 }

@@ -11,7 +11,6 @@
 #include "control/daemon/daemon.h"
 #include "control/daemon/log.h"
 #include "dataplane/egress/file.h"
-#include "dataplane/egress/kafka.h"
 
 enum {
 	WINDOW_BLOCKS = 512,
@@ -56,58 +55,11 @@ static int make_file(struct ctl_output_thread *t, struct dp_transport *out, char
 	return err ? err : dp_file_new(&config, &io, out);
 }
 
-static const char *compression_name(enum ctl_compression c)
-{
-	static const char *const names[] = {[CTL_COMPRESS_NONE] = "none",
-		[CTL_COMPRESS_GZIP] = "gzip",
-		[CTL_COMPRESS_SNAPPY] = "snappy",
-		[CTL_COMPRESS_LZ4] = "lz4",
-		[CTL_COMPRESS_ZSTD] = "zstd"};
-
-	return names[c];
-}
-
-/* The config's own keys as librdkafka's properties, then the user's. */
-static int make_properties(struct ctl_output_thread *t, char message_max[32], uint32_t *count)
-{
-	const struct ctl_kafka *k = &t->config->kafka;
-	uint32_t n = 0;
-
-	t->properties = calloc(k->property_count + 2, sizeof(*t->properties));
-	if (!t->properties)
-		return -ENOMEM;
-	snprintf(message_max, 32, "%llu", (unsigned long long)k->message_max_bytes);
-	t->properties[n++] = (struct dp_kafka_property){"message.max.bytes", message_max};
-	if (k->compression)
-		t->properties[n++] = (struct dp_kafka_property){
-			"compression.type", compression_name(k->compression)};
-	for (uint32_t i = 0; i < k->property_count; i++)
-		t->properties[n++] =
-			(struct dp_kafka_property){k->properties[i].name, k->properties[i].value};
-	*count = n;
-	return 0;
-}
-
 static int make_kafka(struct ctl_output_thread *t, struct dp_transport *out, char *why)
 {
-	const struct ctl_kafka *k = &t->config->kafka;
-	struct dp_kafka_config config = {.brokers = k->brokers,
-		.topic = k->topic,
-		.form = k->format == CTL_KAFKA_PACKED ? DP_FORM_PACKED : DP_FORM_JSON,
-		.partition = k->partition == CTL_PARTITION_BY_WORKER ? DP_KAFKA_BY_WORKER
-								     : DP_KAFKA_BY_SENSOR,
-		.headers = k->headers,
-		.linger_ns = k->linger_ns};
-	int err = make_properties(t, t->message_max, &config.property_count);
+	int err = ctl_kafka_give(t->config, &t->kafka);
 
-	if (err)
-		return err;
-	config.properties = t->properties;
-	memcpy(config.kind_topic, k->topics.kind, sizeof(config.kind_topic));
-	/* where each kind that is taken has its own, the topic of the others is never used */
-	for (int kind = 1; kind < DP_REC_KINDS && !config.topic; kind++)
-		config.topic = k->topics.kind[kind];
-	return dp_kafka_new(&config, out, why, WHY_BYTES);
+	return err ? err : dp_kafka_new(&t->kafka.config, out, why, WHY_BYTES);
 }
 
 static int make_transport(struct ctl_output_thread *t, struct dp_transport *out, char *why)
@@ -168,7 +120,7 @@ static void close_output(struct ctl_output_thread *t)
 {
 	dp_output_free(t->output);
 	t->output = NULL;
-	free(t->properties);
+	ctl_kafka_free(&t->kafka);
 	if (t->folder)
 		dp_io_posix_close(t->folder);
 	if (t->journal)

@@ -266,6 +266,16 @@ def test_config_errors_come_all_at_once(penstockd: MakeDaemon, config: Config) -
     assert len(json.loads(check.stdout)["errors"]) == 2
 
 
+def test_properties_that_kafka_does_not_know(penstockd: MakeDaemon, config: Config) -> None:
+    kafka = {"name": "k", "type": "kafka", "brokers": "127.0.0.1:1", "topics": {"readings": "r"}}
+    config["outputs"].append(kafka | {"properties": {"no.such.property": "1"}})
+    daemon = penstockd(config, start=False, settle=False)
+    refused(daemon, 2, "outputs[1]", "no.such.property")
+    check = daemon.penstock("check", str(daemon.config_path))
+    assert check.returncode == 2
+    assert "no.such.property" in check.stderr
+
+
 def test_state_directory_is_made(penstockd: MakeDaemon, config: Config, tmp_path: Path) -> None:
     config["journal"]["dir"] = str(tmp_path / "not" / "there" / "yet")
     daemon = penstockd(config)
