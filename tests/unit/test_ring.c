@@ -25,7 +25,7 @@ TestSuite(ring, .init = set_up, .fini = tear_down);
 
 Test(ring, nothing_is_seen_before_publish)
 {
-	uint32_t bytes;
+	uint32_t bytes = 0;
 
 	cr_assert_not_null(dp_ring_put(&ring, 10));
 	cr_assert_null(dp_ring_peek(&ring, &bytes));
@@ -37,7 +37,7 @@ Test(ring, nothing_is_seen_before_publish)
 
 Test(ring, full_refuses_and_takes_again_after_drop)
 {
-	uint32_t bytes, n = 0;
+	uint32_t bytes = 0, n = 0;
 
 	while (dp_ring_put(&ring, 1000))
 		n++;
@@ -76,7 +76,7 @@ Test(ring, two_threads_every_message_whole_and_in_order)
 	pthread_create(&thread, NULL, produce, NULL);
 	for (uint32_t i = 0; i < MESSAGES; i++) {
 		const unsigned char *at;
-		uint32_t bytes, got;
+		uint32_t bytes = 0, got;
 
 		while (!(at = dp_ring_peek(&ring, &bytes)))
 			;
