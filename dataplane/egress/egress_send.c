@@ -75,9 +75,13 @@ static int take_block(struct dp_output *o)
 	uint64_t limit = atomic_load_explicit(&w->readable, memory_order_acquire);
 	struct dp_reader_block b;
 	struct dp_flight *f;
-	int rc = dp_reader_next(o->reader, limit, &b);
 	bool again;
+	int rc;
 
+#ifdef DP_BREAK_READ_PAST_WRITER /* tests/sim must notice */
+	limit = DP_LP(atomic_load_explicit(&w->newest_serial, memory_order_relaxed) + 1, 0);
+#endif
+	rc = dp_reader_next(o->reader, limit, &b);
 	if (rc == 0)
 		o->caught_up = limit;
 	if (rc <= 0)
