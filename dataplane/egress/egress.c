@@ -241,10 +241,13 @@ static void begin(struct dp_output *o, const struct dp_recovery *r, enum dp_posi
 
 static int make_form(struct dp_output *o, const struct dp_attribute_lookup *attributes)
 {
-	char label[17] = {0};
+	char hex[17] = {0};
+	const char *label = o->config.label[0] ? o->config.label : hex;
+	int rc;
 
-	dp_number_hex(o->appliance, label);
-	return dp_json_form_new(o->config.label[0] ? o->config.label : label, attributes, &o->json);
+	dp_number_hex(o->appliance, hex);
+	rc = dp_json_form_new(label, attributes, &o->json);
+	return rc ? rc : dp_json_form_new(label, attributes, &o->dead_json);
 }
 
 static int start(struct dp_output *o, const struct dp_output_setup *setup, const struct dp_now *now)
@@ -308,6 +311,7 @@ void dp_output_free(struct dp_output *o)
 	if (o->reader)
 		dp_reader_close(o->reader);
 	dp_json_form_free(o->json);
+	dp_json_form_free(o->dead_json);
 	dp_flights_fini(&o->flights);
 	dp_dead_fini(&o->dead);
 	free(o->refused);

@@ -86,7 +86,7 @@ static int dead_record(
 	if (!rec)
 		return -EIO;
 	dp_rec_id(rec, b->streams, &spot, id);
-	text = dp_json_form_record(o->json, rec, b->streams, id, &bytes);
+	text = dp_json_form_record(o->dead_json, rec, b->streams, id, &bytes);
 	return text ? dp_dead_add(&o->dead, &place, text, bytes) : -ENOMEM;
 }
 

@@ -79,7 +79,8 @@ static int take_block(struct dp_output *o)
 	int rc;
 
 #ifdef DP_BREAK_READ_PAST_WRITER /* tests/sim must notice */
-	limit = DP_LP(atomic_load_explicit(&w->newest_serial, memory_order_relaxed) + 1, 0);
+	limit = DP_LP(atomic_load_explicit(&w->newest_serial, memory_order_relaxed),
+		DP_SEGMENT_BYTES_MAX);
 #endif
 	rc = dp_reader_next(o->reader, limit, &b);
 	if (rc == 0)

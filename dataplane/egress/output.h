@@ -33,7 +33,9 @@ struct dp_output {
 	struct dp_writer *writer;
 	struct dp_transport transport;
 	uint64_t appliance;
-	struct dp_json_form *json;
+	/* Two: a message that the transport has not taken yet is in the first while letters are
+	 * written. */
+	struct dp_json_form *json, *dead_json;
 	struct dp_reader *reader;
 	struct dp_reader_counts counted; /* the reader's, as far as they are accounted for */
 	struct dp_position position;
