@@ -70,7 +70,7 @@ void world_check_settled(struct world *w)
 		since_start(w, DP_C_RECORDED), w->oracle->sealed_readings);
 }
 
-/* The counters say what the log holds; where it has holes they may say more, never less. */
+/* The counters say what the log holds. */
 void world_check_restored(struct world *w)
 {
 	static const enum dp_counter of_kind[DP_REC_KINDS] = {
@@ -89,7 +89,7 @@ void world_check_restored(struct world *w)
 
 		if (kind == DP_REC_GAP) /* the start itself adds some */
 			continue;
-		sim_check(w->sim, n == o->in_log[kind] || (o->holes && n > o->in_log[kind]),
+		sim_check(w->sim, n == o->in_log[kind],
 			"ledger: %" PRIu64
 			" records of kind %d after a start, the log has %" PRIu64,
 			n, kind, o->in_log[kind]);
@@ -116,7 +116,7 @@ void world_check_outputs_ledger(struct world *w)
 		sim_check(w->sim, sum == records,
 			"ledger (c): output %s accounts for %" PRIu64 " records of %" PRIu64,
 			w->config.outputs[i].config.name, sum, records);
-		sim_check(w->sim, w->oracle->holes || atomic_load(&s->quarantined) == 0,
+		sim_check(w->sim, atomic_load(&s->quarantined) == 0,
 			"ledger (c): output %s counts damage where there was none",
 			w->config.outputs[i].config.name);
 		sim_check(w->sim, atomic_load(&s->expired) == 0 && atomic_load(&s->baseline) == 0,

@@ -59,7 +59,6 @@ void oracle_free(struct oracle *o)
 	free(o->ids.at);
 	free(o->sensors);
 	free(o->log);
-	free(o->history);
 	free(o->unit_record);
 	free(o);
 }
@@ -282,12 +281,6 @@ static struct oracle_block *known_block(
 	return known;
 }
 
-static void append(uint32_t **list, uint32_t *count, uint32_t *max, uint32_t value)
-{
-	*list = grow(*list, *count, max, sizeof(**list));
-	(*list)[(*count)++] = value;
-}
-
 /* The latest block in the log of that epoch and worker: its sequence, or 0. */
 static uint64_t last_sequence(const struct oracle *o, uint64_t epoch, uint32_t worker)
 {
@@ -306,7 +299,6 @@ static uint64_t last_sequence(const struct oracle *o, uint64_t epoch, uint32_t w
 static void add_to_log(struct oracle *o, const struct oracle_block *b, const char *where)
 {
 	uint64_t last = last_sequence(o, b->epoch, b->worker);
-	uint32_t at = (uint32_t)(b - o->blocks);
 
 	sim_check(o->sim,
 		o->log_count == 0 || o->blocks[o->log[o->log_count - 1]].epoch <= b->epoch,
@@ -314,9 +306,8 @@ static void add_to_log(struct oracle *o, const struct oracle_block *b, const cha
 	sim_check(o->sim, last < b->sequence,
 		"%s: block %" PRIu64 "/%u/%" PRIu64 " comes after %" PRIu64, where, b->epoch,
 		b->worker, b->sequence, last);
-	append(&o->log, &o->log_count, &o->log_max, at);
-	if (b->state == ORACLE_SEALED)
-		append(&o->history, &o->history_count, &o->history_max, at);
+	o->log = grow(o->log, o->log_count, &o->log_max, sizeof(*o->log));
+	o->log[o->log_count++] = (uint32_t)(b - o->blocks);
 }
 
 void oracle_readable(struct oracle *o, const struct dp_reader_block *in)
@@ -369,7 +360,6 @@ void oracle_found(struct oracle *o, const struct dp_reader_block *in)
 	b->state = ORACLE_FOUND;
 }
 
-/* A block that is lost though a later one of its worker is there leaves a hole in histories. */
 static bool before_a_found_one(const struct oracle *o, const struct oracle_block *lost)
 {
 	for (uint32_t i = 0; i < o->log_count; i++) {
@@ -382,15 +372,16 @@ static bool before_a_found_one(const struct oracle *o, const struct oracle_block
 	return false;
 }
 
+/*
+ * What was not promised may be lost, but from some block of a worker on: what comes after a hole
+ * may speak of what was in it.
+ */
 static void lose(struct oracle *o, struct oracle_block *b)
 {
-	bool hole = before_a_found_one(o, b);
-
+	sim_check(o->sim, !before_a_found_one(o, b),
+		"block %" PRIu64 "/%u/%" PRIu64 " is lost and a later one is there", b->epoch,
+		b->worker, b->sequence);
 	b->state = ORACLE_LOST;
-	o->holes |= hole;
-	for (uint32_t i = b->first; hole && i < b->first + b->count; i++)
-		if (o->records[i].sensor != UINT32_MAX)
-			o->sensors[o->records[i].sensor].tainted = true;
 }
 
 static void count_log(struct oracle *o)

@@ -52,9 +52,7 @@ struct oracle_closed {
 };
 
 struct oracle_sensor {
-	bool known;   /* it has a slot */
-	bool tainted; /* records in the middle of its history were lost: what follows is not judged
-		       */
+	bool known; /* it has a slot */
 	uint64_t life;
 	int64_t event_max;
 	int64_t next[SIM_WINDOWS_MAX]; /* first window not closed */
@@ -102,13 +100,10 @@ struct oracle {
 	uint32_t *log; /* blocks in log order: found by the last start, then as they became readable
 			*/
 	uint32_t log_count, log_max, log_found;
-	uint32_t *history; /* the same over all time */
-	uint32_t history_count, history_max;
 	uint32_t *unit_record; /* by unit: the record of its first reading, + 1 */
 	uint32_t unit_record_max;
 	uint32_t starts;
 	uint64_t records_before; /* what the next readable block must say; UINT64_MAX: not known */
-	bool holes;		 /* a block was lost before one that is there */
 	uint64_t epoch;		 /* of this life */
 	uint64_t sealed[SIM_WORKERS_MAX]; /* highest sequence of this life */
 	uint64_t sealed_readings, sealed_records;

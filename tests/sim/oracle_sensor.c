@@ -72,7 +72,7 @@ static void check_arrival(struct oracle *o, struct oracle_sensor *s, uint32_t un
 static void check_all_closed(
 	struct oracle *o, const struct oracle_sensor *s, const struct dp_stream *st)
 {
-	for (uint32_t i = 0; i < s->kept_count && !s->tainted; i++) {
+	for (uint32_t i = 0; i < s->kept_count; i++) {
 		const struct oracle_kept *kept = &s->kept[i];
 
 		for (uint8_t w = 0; w < st->window_count; w++) {
@@ -233,7 +233,7 @@ static void window(
 	const struct dp_window_def *d = &o->config->streams[w->head.stream].windows[w->window];
 	int64_t k = floor_div(w->start_ns, d->slide_ns);
 
-	if (live && !s->tainted)
+	if (live)
 		check_window(o, s, w);
 	s->closed = grow(s->closed, s->closed_count, &s->closed_max, sizeof(*s->closed));
 	s->closed[s->closed_count++] = (struct oracle_closed){w->window, w->start_ns};
@@ -249,11 +249,10 @@ static void begin_life(struct oracle *o, struct oracle_sensor *s, const struct d
 	uint32_t at = (uint32_t)(s - o->sensors);
 
 	if (r->flags & DP_ROW_NEW_LIFE) {
-		sim_check(o->sim, !live || s->tainted || !s->known,
-			"sensor %u was forgotten and nothing says so", at);
+		sim_check(o->sim, !live || !s->known, "sensor %u was forgotten and nothing says so",
+			at);
 		forget(s);
 		s->known = true;
-		s->tainted &= !live;
 	} else {
 		if (live)
 			check_all_closed(o, s, &o->config->streams[r->head.stream]);
@@ -268,14 +267,13 @@ static void reading(struct oracle *o, const struct oracle_record *record,
 {
 	struct oracle_sensor *s = &o->sensors[record->sensor];
 	const struct dp_stream *st = &o->config->streams[r->head.stream];
-	bool judged, late = false;
+	bool late = false;
 
 	if (live && r->index == 0)
 		check_arrival(o, s, o->net->readings[record->reading].unit);
 	if (r->flags & (DP_ROW_NEW_LIFE | DP_ROW_CLOCK_RESET))
 		begin_life(o, s, r, record, live);
-	judged = live && !s->tainted;
-	sim_check(o->sim, !judged || (s->known && r->life == s->life),
+	sim_check(o->sim, !live || (s->known && r->life == s->life),
 		"reading %u of sensor %u in another life", record->reading, record->sensor);
 	sim_check(o->sim,
 		!live || !!(r->flags & DP_ROW_FUTURE) ==
@@ -283,7 +281,7 @@ static void reading(struct oracle *o, const struct oracle_record *record,
 		"reading %u of sensor %u: future or not", record->reading, record->sensor);
 	if (!(r->flags & DP_ROW_FUTURE))
 		late = keep(s, st, record->reading, r->event_ns);
-	sim_check(o->sim, !judged || late == !!(r->flags & DP_ROW_LATE),
+	sim_check(o->sim, !live || late == !!(r->flags & DP_ROW_LATE),
 		"reading %u of sensor %u: late or not", record->reading, record->sensor);
 }
 
@@ -293,7 +291,7 @@ static void alert(struct oracle *o, const struct oracle_record *record,
 	struct oracle_sensor *s = &o->sensors[record->sensor];
 	uint32_t bit = 1u << a->rule;
 
-	if (live && !s->tainted) {
+	if (live) {
 		sim_check(o->sim, !!(s->raised & bit) != a->raised,
 			"alert %u of sensor %u is %s twice", a->rule, record->sensor,
 			a->raised ? "raised" : "cleared");
@@ -327,7 +325,7 @@ void oracle_sensor_record(struct oracle *o, const struct oracle_record *r, const
 			break;
 		if (live) {
 			check_all_closed(o, s, &o->config->streams[rec->stream]);
-			sim_check(o->sim, s->tainted || !s->raised,
+			sim_check(o->sim, !s->raised,
 				"sensor %u was forgotten with an alert raised", r->sensor);
 		}
 		forget(s);

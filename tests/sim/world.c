@@ -158,6 +158,7 @@ static void check_found(struct world *w)
 	sim_check(w->sim, rc == 0, "the log cannot be read after a start: %d", rc);
 	oracle_started(w->oracle, w->recovery->epoch, w->power_cut, oldest);
 	oracle_outputs_start(w->oracle, w->power_cut);
+	w->power_cut = false;
 	rc = dp_reader_open(&io, w->recovery->appliance, w->recovery->end_lp, &w->probe);
 	sim_check(w->sim, rc == 0, "the end of the log cannot be read after a start: %d", rc);
 }
@@ -224,7 +225,7 @@ void world_end(struct world *w, bool power_cut)
 	w->writer = NULL;
 	w->workers = NULL;
 	w->recovery = NULL;
-	w->power_cut = power_cut;
+	w->power_cut |= power_cut;
 	for (uint32_t i = 0; i < w->config.output_count; i++)
 		sim_broker_crash(w->brokers[i]);
 	sim_disk_crash(w->journal, power_cut);

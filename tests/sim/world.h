@@ -18,7 +18,7 @@ struct world {
 	struct sim_net *net;
 	struct oracle *oracle;
 	struct sim_broker *brokers[SIM_OUTPUTS_MAX];
-	bool power_cut; /* how the last process ended */
+	bool power_cut; /* there was one since a start has gone through the log */
 	bool stopped;	/* it ended as it was asked to */
 
 	/* the process */
