@@ -60,6 +60,7 @@ struct ctl_worker_thread {
 
 struct ctl_writer_thread {
 	struct dp_writer *writer;
+	struct dp_log *logs[DP_WORKERS_MAX]; /* the writer keeps this array */
 	const struct ctl_clock *clock;
 	struct ctl_daemon *daemon; /* whose outputs are woken */
 	struct dp_parker parker;
@@ -108,6 +109,7 @@ struct ctl_daemon {
 	struct dp_replayed replayed;
 
 	struct dp_worker *workers;
+	struct dp_log *logs[DP_WORKERS_MAX]; /* theirs; the writer keeps this list */
 	struct dp_input inputs[DP_INPUTS_MAX];	  /* by index in the config */
 	struct ctl_worker_thread *worker_threads; /* [config->workers.count] */
 	struct ctl_writer_thread writer;

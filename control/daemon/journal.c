@@ -263,17 +263,16 @@ void ctl_close_workers(struct ctl_daemon *d)
 int ctl_open_writer(struct ctl_daemon *d)
 {
 	struct dp_now now = ctl_now(&d->clock);
-	struct dp_log *logs[DP_WORKERS_MAX];
 	struct dp_writer_setup setup = {.config = d->config->journal.writer,
 		.io = d->io,
 		.streams = &d->config->streams,
-		.logs = logs,
+		.logs = d->writer.logs,
 		.log_count = d->config->workers.count,
 		.recovery = d->recovery};
 	int err;
 
 	for (uint32_t i = 0; i < setup.log_count; i++)
-		logs[i] = &d->workers[i].log;
+		d->writer.logs[i] = &d->workers[i].log;
 	err = dp_writer_new(&setup, &now, &d->writer.writer);
 	if (err) {
 		ctl_log(CTL_ERROR, "journal: first segment: %s; %s", strerror(-err),
