@@ -72,19 +72,22 @@ static void count_jump(struct dp_output *o, struct dp_flight *f, uint64_t record
 static int take_block(struct dp_output *o)
 {
 	const struct dp_writer_stats *w = dp_writer_stats(o->writer);
-	uint64_t limit = atomic_load_explicit(&w->readable, memory_order_acquire);
+	uint64_t readable = atomic_load_explicit(&w->readable, memory_order_acquire);
 	struct dp_reader_block b;
 	struct dp_flight *f;
 	bool again;
 	int rc;
 
 #ifdef DP_BREAK_READ_PAST_WRITER /* tests/sim must notice */
-	limit = DP_LP(atomic_load_explicit(&w->newest_serial, memory_order_relaxed),
-		DP_SEGMENT_BYTES_MAX);
+	rc = dp_reader_next(o->reader,
+		DP_LP(atomic_load_explicit(&w->newest_serial, memory_order_relaxed), UINT32_MAX),
+		&b);
+	rc = rc == -EAGAIN ? 0 : rc;
+#else
+	rc = dp_reader_next(o->reader, readable, &b);
 #endif
-	rc = dp_reader_next(o->reader, limit, &b);
 	if (rc == 0)
-		o->caught_up = limit;
+		o->caught_up = readable;
 	if (rc <= 0)
 		return rc;
 	again = known(o, b.block);
