@@ -30,7 +30,7 @@ struct dp_block {
 	uint64_t records_before; /* records in the log before this block, over all time */
 	uint64_t segment_serial;
 	uint64_t segment_offset;
-	uint64_t reserved;
+	uint64_t durable_lp; /* of the log, everything before was synced when this was written */
 	uint64_t hash; /* xxh3-64 seeded with the segment's salt over bytes, this field zero */
 };
 _Static_assert(sizeof(struct dp_block) == DP_BLOCK_HEAD_BYTES, "block header");

@@ -30,11 +30,15 @@ struct dp_io_ops {
 	ssize_t (*pread)(void *ctx, int h, void *buf, size_t n, uint64_t offset);
 	/* All of it or -errno; what a failed write left is not known. */
 	int (*pwritev)(void *ctx, int h, const struct iovec *iov, int iov_count, uint64_t offset);
-	/* Allocates and writes zeros up to `size`, so that later writes need no metadata. */
+	/* Allocates and writes zeros from the file's end up to `size`, so that later writes need no
+	 * metadata. */
 	int (*zero)(void *ctx, int h, uint64_t size);
 	int (*truncate)(void *ctx, int h, uint64_t size);
 	int (*sync)(void *ctx, int h); /* fdatasync, waits */
-	/* fdatasync that does not wait: at most one at a time per table; poll says -EAGAIN, 0, -errno. */
+	/*
+	 * fdatasync that does not wait: at most one at a time per table, its file stays open; poll
+	 * says -EAGAIN while it runs, then once 0 or -errno.
+	 */
 	int (*sync_start)(void *ctx, int h);
 	int (*sync_poll)(void *ctx);
 	int (*sync_dir)(void *ctx);
@@ -45,6 +49,7 @@ struct dp_io_ops {
 	int (*list)(void *ctx, int (*each)(void *arg, const char *name), void *arg);
 	int (*lock)(void *ctx, const char *name); /* held until the process ends; -EWOULDBLOCK */
 	int64_t (*free_bytes)(void *ctx);	  /* of the file system */
+	uint64_t (*random)(void *ctx); /* salts and the appliance id; NULL: the kernel's */
 };
 
 /* A directory of the host. dir must exist. wake(arg) is called when a started sync has ended. */
@@ -58,7 +63,11 @@ struct dp_io_memory;
 int dp_io_memory_open(struct dp_io_memory **out, struct dp_io *io);
 void dp_io_memory_close(struct dp_io_memory *m);
 
-/* Small files, whole: written as temp, fdatasync, rename, fsync(dir). */
+/* Small files, whole: written as NAME.tmp, fdatasync, rename, fsync(dir). */
 int dp_io_save(const struct dp_io *io, const char *name, const void *buf, size_t n);
 /* Bytes read, at most `size`; -EFBIG when there is more. */
 ssize_t dp_io_load(const struct dp_io *io, const char *name, void *buf, size_t size);
+bool dp_io_is_temp(const char *name);
+
+/* 64 random bits: of the table where it has a source, else the kernel's. */
+uint64_t dp_io_random(const struct dp_io *io);

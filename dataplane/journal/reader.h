@@ -18,6 +18,7 @@ struct dp_reader_counts {
 	uint64_t quarantined_records; /* by the jump of records_before over such a region */
 	uint64_t repeated;	    /* equal positions dropped */
 	uint64_t missing_segments;
+	uint64_t expired_records; /* by the same jump, over segments that were freed before we came */
 };
 
 struct dp_reader_block {
@@ -33,7 +34,9 @@ void dp_reader_close(struct dp_reader *r);
 
 /*
  * Next block before `limit` (an lp; a writer's `readable`). 1 with *out filled, 0 at the limit,
- * -errno when the disk refuses (try again later: nothing was skipped).
+ * -errno when the disk refuses (try again later: nothing was skipped).  -EAGAIN: damage in the
+ * segment that is being written, at a place not known to have been synced; the writer is about to
+ * write it again, or to sync it, and skipping it now would put what comes again out of order.
  */
 int dp_reader_next(struct dp_reader *r, uint64_t limit, struct dp_reader_block *out);
 

@@ -24,12 +24,14 @@ struct dp_recovery {
 	uint64_t epoch;	    /* of this run; durable already */
 	uint64_t last_epoch; /* highest seen in a segment; 0: none */
 	uint64_t next_serial;
-	uint64_t end_lp;   /* where the old log ends */
+	uint64_t end_lp;   /* behind the old log: where next_serial begins */
 	uint64_t records;  /* in the log, over all time */
 	bool clean;	   /* the last run sealed its last segment */
 	struct dp_recovered_segment *segments; /* [segment_count], by serial */
 	uint32_t segment_count;
-	uint64_t damaged_regions, quarantined_records, rewritten_blocks;
+	uint64_t damaged_regions, quarantined_records;
+	uint64_t rewritten_blocks; /* may not have been synced: written again, same positions */
+	uint64_t torn_blocks;	   /* good, but behind a hole in what was not synced: left out */
 };
 
 enum dp_recover_error {
@@ -47,10 +49,10 @@ struct dp_recover_report {
 };
 
 /*
- * Takes the lock, reads or makes the appliance id, checks every segment, syncs what the last run may
- * not have synced (or writes it again to a new segment when that fails or the last run ended
- * degraded), keeps damaged bytes in quarantine files, seals unsealed segments, makes the new epoch
- * durable. 0, or -1 with the report filled.
+ * Takes the lock, reads or makes the appliance id, checks every segment, writes what the last run
+ * may not have synced again to a new segment (a failed sync of that run may have left pages that
+ * look synced and are not), keeps damaged bytes in quarantine files, seals unsealed segments, makes
+ * the new epoch durable. 0, or -1 with the report filled.
  */
 int dp_recover(const struct dp_io *io, const struct dp_journal_config *config,
 	const struct dp_now *now, struct dp_recovery **out, struct dp_recover_report *report);

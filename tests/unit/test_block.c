@@ -89,7 +89,7 @@ Test(block, impossible_headers_have_a_name)
 		ROW(version, 2, DP_BLOCK_VERSION_NEW),
 		ROW(version, 0, DP_BLOCK_HEADER_BAD),
 		ROW(flags, 1, DP_BLOCK_HEADER_BAD),
-		ROW(reserved, 1, DP_BLOCK_HEADER_BAD),
+		ROW(durable_lp, 1, DP_BLOCK_HASH_BAD),
 		ROW(sequence, 0, DP_BLOCK_HEADER_BAD),
 		ROW(bytes, 0, DP_BLOCK_HEADER_BAD),
 		ROW(bytes, DP_BLOCK_HEAD_BYTES, DP_BLOCK_HEADER_BAD),

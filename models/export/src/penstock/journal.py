@@ -47,7 +47,7 @@ class BlockHead(NamedTuple):
     records_before: int
     segment_serial: int
     segment_offset: int
-    reserved: int
+    durable_lp: int
     hash: int
 
 
@@ -139,7 +139,6 @@ def _check_head(h: BlockHead, there: int) -> None:
     possible = (
         h.version == 1
         and not h.flags
-        and not h.reserved
         and h.bytes > HEAD_BYTES
         and h.bytes % 8 == 0
         and h.sequence > 0
