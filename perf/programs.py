@@ -13,7 +13,7 @@ from typing import Any, TypedDict
 
 import machine
 import telegraf
-from places import BUILD, ROOT, WORK, KafkaServer, Unavailable
+from places import BUILD, ROOT, WORK, KafkaServer
 
 PARTITIONS = 4
 RECEIVE_BUFFER_BYTES = 8 << 20  # of every program's socket
@@ -72,7 +72,7 @@ class Program:
         deadline = time.monotonic() + timeout_s
         while not machine.udp_port_bound(self.port):
             if self.process.poll() is not None or time.monotonic() > deadline:
-                raise Unavailable(f"{self.name} did not start: {self.log()}")
+                raise RuntimeError(f"{self.name} did not start: {self.log()}")
             time.sleep(0.02)
 
     def log(self) -> str:
@@ -259,7 +259,7 @@ class Penstock(Program):
         deadline = time.monotonic() + timeout_s
         while not os.path.exists(self.socket):
             if time.monotonic() > deadline:
-                raise Unavailable(f"no API: {self.log()}")
+                raise RuntimeError(f"no API: {self.log()}")
             time.sleep(0.02)
 
     def delivered(self) -> int:
