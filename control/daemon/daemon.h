@@ -109,7 +109,6 @@ struct ctl_daemon {
 	struct dp_replayed replayed;
 
 	struct dp_worker *workers;
-	struct dp_log *logs[DP_WORKERS_MAX]; /* theirs; the writer keeps this list */
 	struct dp_input inputs[DP_INPUTS_MAX];	  /* by index in the config */
 	struct ctl_worker_thread *worker_threads; /* [config->workers.count] */
 	struct ctl_writer_thread writer;

@@ -13,9 +13,9 @@
 #include "dataplane/egress/file.h"
 
 enum {
-	WINDOW_BLOCKS = 512,
-	WINDOW_BYTES = 32 << 20,
-	FILE_SYNC_BYTES = 8 << 20,
+	WINDOW_BLOCKS = 4096, /* `always` commits thousands of small blocks a second */
+	WINDOW_BYTES = 8 << 20,
+	FILE_SYNC_BYTES = 4 << 20,
 	WHY_BYTES = 200,
 };
 #define SAVE_NS	     (500 * DP_NS_PER_MS)
