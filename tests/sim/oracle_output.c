@@ -135,9 +135,12 @@ void oracle_outputs_end(struct oracle *o)
 static bool parse_id(const char *line, size_t n, uint64_t id[2])
 {
 	const char *at = memmem(line, n, "\"id\":\"", 6);
+	char hex[33] = {0};
 
-	return at && at + 6 + 33 <= line + n &&
-	       sscanf(at + 6, "%16" SCNx64 "%16" SCNx64, &id[1], &id[0]) == 2 && at[6 + 32] == '"';
+	if (!at || at + 6 + 33 > line + n || at[6 + 32] != '"')
+		return false;
+	memcpy(hex, at + 6, 32); /* sscanf looks for the end of what it is given */
+	return sscanf(hex, "%16" SCNx64 "%16" SCNx64, &id[1], &id[0]) == 2;
 }
 
 struct lines {
