@@ -4,11 +4,12 @@ import socket
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 
 from wire import binary, reading, text
 
 BOOT = 7
+PORTS = 4
 
 
 class Sender(threading.Thread):
@@ -33,12 +34,18 @@ class Sender(threading.Thread):
 
     def run(self) -> None:
         begin = time.monotonic()
-        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as s:
+        # A device keeps its port, so that the kernel keeps its datagrams in order.
+        with ExitStack() as stack:
+            ports = [
+                stack.enter_context(socket.socket(socket.AF_INET, socket.SOCK_DGRAM))
+                for _ in range(PORTS)
+            ]
             while not self._end.is_set():
                 due = int((time.monotonic() - begin) * self.rate) - self.sent
                 for _ in range(min(due, 200)):
                     turn, which = divmod(self.sent, len(self.names))
-                    s.sendto(self.datagram(self.names[which], turn), self.address)
+                    datagram = self.datagram(self.names[which], turn)
+                    ports[which % PORTS].sendto(datagram, self.address)
                     self.sent += 1
                 time.sleep(0.002)
 

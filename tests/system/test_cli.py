@@ -224,7 +224,7 @@ def test_damage_in_a_segment_is_told(daemon: Daemon, tmp_path: Path) -> None:
     daemon.stop()
     path = min((tmp_path / "state").glob("*.seg"), key=lambda p: p.name)
     content = path.read_bytes()
-    at = content.index(b"KBLP"[::-1])  # the magic of a block, as it lies on disk
+    at = content.index(b"PBLK")
     path.write_bytes(content[: at + 140] + bytes([content[at + 140] ^ 1]) + content[at + 141 :])
     done = daemon.penstock("journal", "dump", str(path))
     assert done.returncode == 1

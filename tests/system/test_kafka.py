@@ -240,6 +240,45 @@ def test_kill_in_mid_stream_resends_with_the_same_ids(
     assert all(len(ids) == 1 for ids in places.values()), "an id changed on a resend"
 
 
+def test_oldest_go_when_the_broker_is_away_for_long(
+    own_broker: KafkaServer, penstockd: Start, config: Config, tmp_path: Path
+) -> None:
+    """With drop_oldest the journal stays small; what went is counted, the rest arrives in order."""
+    make_topics(own_broker, "old")
+    config["streams"][0] |= {"idle": "2s", "forget": "2s"}
+    config["journal"] |= {
+        "sync": "lazy",
+        "segment": "1MiB",
+        "retention_bytes": "4MiB",
+        "on_full": "drop_oldest",
+    }
+    config["outputs"].append(json_output(own_broker, "old"))
+    daemon = penstockd(config)
+    own_broker.stop()
+    with sending(daemon.udp_address(), rate=4000, sensors=10):
+
+        def expired() -> bool:
+            return daemon.ask("status")["journal"]["expired_records"] > 20000
+
+        wait_until("old segments are freed", expired, 60)
+    ledger = daemon.quiet()
+    assert ledger["readings"]["dropped"]["total"] == 0
+    daemon.delivered("file")
+    assert sum(p.stat().st_size for p in (tmp_path / "state").glob("*.seg")) <= 5 << 20
+    own_broker.start()
+    ledger = daemon.delivered(timeout_s=60)
+    outputs = {o["name"]: o for o in ledger["outputs"]}
+    assert outputs["file"]["expired"] == 0
+    assert outputs["json"]["expired"] > 1000
+    found = json_readings(own_broker, "old")
+    records.assert_in_order(found, "the topic")
+    records.assert_distinct([r.id for r in found], "the topic")
+    assert outputs["json"]["delivered"] >= len(found) > 1000
+    in_file = {r.id for r in records.readings(records.of_file(tmp_path / "records.jsonl"))}
+    assert len(in_file) == ledger["readings"]["recorded"]
+    assert {r.id for r in found} < in_file
+
+
 def test_missing_topic_is_told_and_made_good(
     kafka: KafkaServer, penstockd: Start, config: Config
 ) -> None:

@@ -35,10 +35,10 @@ def nanoseconds(timestamp: str) -> int:
 
 def test_values_arrive_as_they_were_sent(penstockd: Start, config: Config, tmp_path: Path) -> None:
     two_inputs(config)["streams"][0]["tags"] = ["lot"]
-    config["streams"][0]["fields"][0] |= {"scale": 0.01, "offset": -40.0}
+    config["streams"][0]["fields"][0] |= {"scale": 0.25, "offset": -40.0}
     daemon = penstockd(config)
     f32 = binary("bin", [[21.5, None], [22.25, 40.0]], time_ns=NOW, step_ns=250_000, tags=[b"L-7"])
-    i16 = binary("i16", [[6150, MISSING_I16]], scaled=True, number=(9, 5), time_ns=NOW)
+    i16 = binary("i16", [[246, MISSING_I16]], scaled=True, number=(9, 5), time_ns=NOW)
     daemon.send([f32, i16], index=1)
     daemon.send(
         [
@@ -83,7 +83,7 @@ def test_time_of_a_device_without_clock_is_its_arrival(
     daemon.delivered()
     for r in records.of_file(tmp_path / "records.jsonl"):
         blind = r["sensor"] != "slow"
-        assert ("arrival_time" in r["flags"]) == blind, r
+        assert ("arrival_time" in r.get("flags", [])) == blind, r
         assert before <= nanoseconds(r["@timestamp"]) <= after, r
         assert not blind or r["@timestamp"] == r["arrival"], r
 
@@ -164,7 +164,7 @@ def test_flags_are_noted_and_carried(penstockd: Start, config: Config, tmp_path:
     ledger = daemon.received(5)
     daemon.delivered()
     flags = {
-        r["seq"]: set(r["flags"]) - {"new_life"}
+        r["seq"]: set(r.get("flags", [])) - {"new_life"}
         for r in records.of_file(tmp_path / "records.jsonl")
         if r["kind"] == "reading"
     }
@@ -234,8 +234,6 @@ def test_a_broken_output_stalls_no_other(penstockd: Start, config: Config, tmp_p
         assert state["nowhere"]["trouble"]
         assert state["nowhere"]["oldest_age_s"] > 1
         assert state["file"]["trouble"] == ""
-        daemon.stop(timeout_s=30)  # gives up on the broken one after 10 s
-        daemon.start()  # for the ledger at the end
 
 
 def test_stop_under_load_loses_nothing_taken_over(

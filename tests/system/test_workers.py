@@ -1,8 +1,10 @@
 """Several workers give the records of one; each runs where it was told to."""
 
 import os
+import socket
 import time
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -15,21 +17,27 @@ SENSORS, TURNS = 60, 70
 START_NS = (time.time_ns() // 10**9 // 60 * 60 - 600) * 10**9
 
 
-def load() -> Iterator[bytes]:
-    """Readings a second apart, four sensors a datagram, so that most have several owners."""
+def load() -> Iterator[tuple[int, bytes]]:
+    """
+    Readings a second apart, four sensors a datagram, so that most have several owners; and which of
+    the senders each comes from.
+    """
     for turn in range(TURNS):
         for first in range(0, SENSORS, 4):
-            yield text(
-                [
-                    reading(
-                        f"s{i}",
-                        turn,
-                        time=START_NS + turn * 10**9,
-                        temperature=20 + (i * turn) % 17 / 8,
-                        humidity=40.5,
-                    )
-                    for i in range(first, first + 4)
-                ]
+            yield (
+                first // 4,
+                text(
+                    [
+                        reading(
+                            f"s{i}",
+                            turn,
+                            time=START_NS + turn * 10**9,
+                            temperature=20 + (i * turn) % 17 / 8,
+                            humidity=40.5,
+                        )
+                        for i in range(first, first + 4)
+                    ]
+                ),
             )
 
 
@@ -56,11 +64,17 @@ def test_any_number_of_workers_gives_the_same_records(
     config["workers"] = workers
     config["streams"][0]["max_skew"] = "1h"
     daemon = penstockd(config)
-    datagrams = list(load())
-    for at in range(0, len(datagrams), 50):
-        daemon.send(datagrams[at : at + 50])
-        time.sleep(0.005)
-    ledger = daemon.received(len(datagrams))
+    count = 0
+    with ExitStack() as stack:
+        ports = [
+            stack.enter_context(socket.socket(socket.AF_INET, socket.SOCK_DGRAM))
+            for _ in range(SENSORS // 4)
+        ]
+        for count, (sender, datagram) in enumerate(load(), 1):
+            ports[sender].sendto(datagram, daemon.udp_address())
+            if count % 50 == 0:
+                time.sleep(0.005)
+    ledger = daemon.received(count)
     assert ledger["readings"]["recorded"] == SENSORS * TURNS
     daemon.delivered()
     found = records.of_file(tmp_path / "records.jsonl")
