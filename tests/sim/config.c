@@ -173,6 +173,7 @@ void sim_config_make(struct sim_config *c, struct sim *s)
 	c->set.hash = dp_schema_hash(&c->set);
 	c->sensors = 1 + sim_below(s, 12);
 	c->lives = 2 + sim_below(s, 4);
+	c->flood = sim_chance(s, 2000);
 	c->linger_ns = PICK(s, 0, 200000, 1 * MS, 50 * MS);
 	c->new_sensors_per_s = (uint32_t)PICK(s, 0, 0, 0, 5);
 	block_max = dp_block_bytes_max(&c->set);
@@ -187,6 +188,6 @@ void sim_config_make(struct sim_config *c, struct sim *s)
 		.segment_bytes = (uint64_t)PICK(s, 1 << 20, 1 << 20, 2 << 20),
 		.sync_interval_ns = S};
 	make_faults(c, s);
-	c->capacity = sim_chance(s, 1500) ? (uint64_t)sim_between(s, 4, 12) << 20 : 1ull << 30;
+	c->capacity = sim_chance(s, 1500) ? (uint64_t)sim_between(s, 3, 8) << 20 : 1ull << 30;
 	make_outputs(c, s);
 }

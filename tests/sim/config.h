@@ -43,6 +43,7 @@ struct sim_config {
 	uint64_t ring_bytes;
 	uint32_t new_sensors_per_s;
 	uint32_t sensors; /* per stream */
+	bool flood;	  /* they send much more than usual */
 	uint32_t lives;
 	uint32_t power_cuts; /* per 10,000 ends */
 	struct sim_output_config outputs[SIM_OUTPUTS_MAX];

@@ -123,3 +123,65 @@ void world_check_outputs_ledger(struct world *w)
 			"ledger (c): output %s has lost records", w->config.outputs[i].config.name);
 	}
 }
+
+/* ---- totals ---- */
+
+static void add_output(struct sim_totals *t, const struct dp_output *o)
+{
+	const struct dp_output_stats *s = dp_output_stats(o);
+
+	t->resends += atomic_load(&s->resends);
+	t->reopens += atomic_load(&s->reopens);
+}
+
+/* Cumulative over the lives of a seed: at its end. */
+static void add_finished(struct world *w)
+{
+	struct sim_totals *t = w->totals;
+
+	for (uint32_t i = 0; i < w->config.output_count; i++) {
+		const struct dp_output_stats *s = dp_output_stats(w->outputs[i]);
+
+		t->delivered += atomic_load(&s->delivered);
+		t->dead_letters += atomic_load(&s->dead_letter);
+		t->filtered += atomic_load(&s->filtered);
+	}
+	t->windows += world_counted(w, DP_C_RECORDS_WINDOW);
+	t->alerts += world_counted(w, DP_C_RECORDS_ALERT);
+	t->duplicates += world_counted(w, DP_C_DUPLICATE);
+	t->stale += world_counted(w, DP_C_DROP_STALE);
+	t->journal_full += world_counted(w, DP_C_DROP_JOURNAL_FULL);
+	t->late += world_counted(w, DP_C_LATE);
+	t->future += world_counted(w, DP_C_FUTURE);
+	t->clock_resets += world_counted(w, DP_C_CLOCK_RESET);
+	t->retired += world_counted(w, DP_C_SENSORS_RETIRED);
+	t->rejected += sum_of(w, DP_C_REJ_TRUNCATED, DP_C_REJ_TAG);
+	t->blocks += w->oracle->block_count;
+	t->records += w->oracle->record_count;
+	for (uint32_t i = 0; i < w->oracle->block_count; i++)
+		t->blocks_lost += w->oracle->blocks[i].state == ORACLE_LOST;
+}
+
+void world_add_totals(struct world *w)
+{
+	struct sim_totals *t = w->totals;
+
+	t->starts++;
+	t->starts_failed += !w->writer;
+	t->clean_stops += w->stopped;
+	if (w->recovery)
+		t->blocks_rewritten += w->recovery->rewritten_blocks;
+	if (w->writer) {
+		const struct dp_writer_stats *s = dp_writer_stats(w->writer);
+
+		t->segments_made += atomic_load(&s->segments_made);
+		t->segments_freed += atomic_load(&s->segments_freed);
+		t->writer_failures += atomic_load(&s->failures);
+		t->writer_full += atomic_load(&s->state) == DP_WRITER_FULL;
+	}
+	for (uint32_t i = 0; i < w->config.output_count; i++)
+		if (w->outputs[i])
+			add_output(t, w->outputs[i]);
+	if (w->stopped && w->sim->calm)
+		add_finished(w);
+}

@@ -50,7 +50,8 @@ struct sim_net *sim_net_new(struct sim *s, const struct sim_config *c)
 		sensor->json = sim_chance(s, 4000);
 		sensor->numbered = sim_chance(s, 7000);
 		sensor->timed = sim_chance(s, 9000);
-		sensor->period_ns = sim_between(s, 50, 3000) * DP_NS_PER_MS;
+		sensor->period_ns = (c->flood ? sim_between(s, 2, 100) : sim_between(s, 50, 3000)) *
+				    DP_NS_PER_MS;
 		sensor->due_ns = s->now.real_ns + sim_between(s, 0, sensor->period_ns);
 		sensor->level = (float)sim_between(s, 60, 120) / 4;
 		boot(s, sensor);
@@ -182,7 +183,8 @@ static void send(struct sim_net *n, uint32_t index)
 		.bad = sim_chance(s, n->config->bad),
 		.sent_ns = s->now.real_ns};
 	if (!sensor->json) {
-		add_unit(n, index, 1 + sim_below(s, sim_chance(s, 500) ? 64 : 6));
+		add_unit(n, index,
+			1 + sim_below(s, sim_chance(s, n->config->flood ? 3000 : 500) ? 64 : 6));
 	} else {
 		uint32_t objects = 1 + sim_below(s, 4);
 

@@ -57,14 +57,14 @@ struct oracle_sensor {
 	int64_t event_max;
 	int64_t next[SIM_WINDOWS_MAX]; /* first window not closed */
 	struct oracle_kept *kept;
-	uint32_t kept_count, kept_max;
+	uint32_t kept_count, kept_max, prune_at;
 	struct oracle_closed *closed;
 	uint32_t closed_count, closed_max;
 	uint32_t raised; /* bit per rule */
 	uint64_t cause[SIM_RULES_MAX][2];
 	/* deliveries of this life, and per socket how far they have been recorded */
 	struct sim_delivery *due;
-	uint32_t due_count, due_max;
+	uint32_t due_count, due_max, due_from; /* all before due_from is settled */
 	uint32_t due_at[SIM_WORKERS_MAX];
 };
 

@@ -10,10 +10,11 @@
 
 static const char file_name[] = "out.jsonl";
 
-void world_init(struct world *w, struct sim *s)
+void world_init(struct world *w, struct sim *s, struct sim_totals *totals)
 {
 	memset(w, 0, sizeof(*w));
 	w->sim = s;
+	w->totals = totals;
 	sim_config_make(&w->config, s);
 	w->journal = sim_disk_new(s, w->config.capacity);
 	w->files = sim_disk_new(s, 1ull << 30);
@@ -209,6 +210,7 @@ bool world_start(struct world *w, uint32_t workers)
 
 void world_end(struct world *w, bool power_cut)
 {
+	world_add_totals(w);
 	for (uint32_t i = 0; i < w->config.output_count; i++)
 		dp_output_free(w->outputs[i]);
 	if (w->probe)

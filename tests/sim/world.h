@@ -11,8 +11,46 @@
 #include "tests/sim/net.h"
 #include "tests/sim/oracle.h"
 
+/* X(name): what has happened over all seeds; a thing that never happens is not tested. */
+#define SIM_TOTALS(X)                                                                              \
+	X(starts)                                                                                  \
+	X(starts_failed)                                                                           \
+	X(kills)                                                                                   \
+	X(power_cuts)                                                                              \
+	X(clean_stops)                                                                             \
+	X(blocks)                                                                                  \
+	X(blocks_lost)                                                                             \
+	X(blocks_rewritten)                                                                        \
+	X(segments_made)                                                                           \
+	X(segments_freed)                                                                          \
+	X(writer_failures)                                                                         \
+	X(writer_full)                                                                             \
+	X(records)                                                                                 \
+	X(windows)                                                                                 \
+	X(alerts)                                                                                  \
+	X(duplicates)                                                                              \
+	X(stale)                                                                                   \
+	X(journal_full)                                                                            \
+	X(late)                                                                                    \
+	X(future)                                                                                  \
+	X(clock_resets)                                                                            \
+	X(retired)                                                                                 \
+	X(rejected)                                                                                \
+	X(delivered)                                                                               \
+	X(dead_letters)                                                                            \
+	X(filtered)                                                                                \
+	X(resends)                                                                                 \
+	X(reopens)
+
+struct sim_totals {
+#define X(name) uint64_t name;
+	SIM_TOTALS(X)
+#undef X
+};
+
 struct world {
 	struct sim *sim;
+	struct sim_totals *totals;
 	struct sim_config config;
 	struct sim_disk *journal, *files;
 	struct sim_net *net;
@@ -34,7 +72,7 @@ struct world {
 	uint64_t readable, durable;
 };
 
-void world_init(struct world *w, struct sim *s);
+void world_init(struct world *w, struct sim *s, struct sim_totals *totals);
 void world_fini(struct world *w);
 
 /* Starts a process. False: a fault kept it from starting, or it died meanwhile. */
@@ -55,6 +93,7 @@ bool world_drained(struct world *w);
 void world_check_files(struct world *w);
 
 /* ledger.c */
+void world_add_totals(struct world *w); /* of this process */
 uint64_t world_counted(const struct world *w, enum dp_counter which);
 void world_check_ledger(struct world *w);	  /* at any time */
 void world_check_settled(struct world *w);	  /* workers have nothing in flight */
