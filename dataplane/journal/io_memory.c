@@ -100,8 +100,7 @@ static ssize_t memory_pread(void *ctx, int h, void *buf, size_t n, uint64_t offs
 	return got < 0 ? -errno : got;
 }
 
-static int memory_pwritev(
-	void *ctx, int h, const struct iovec *iov, int iov_count, uint64_t offset)
+static int memory_pwritev(void *ctx, int h, const struct iovec *iov, int iov_count, uint64_t offset)
 {
 	(void)ctx;
 	for (int i = 0; i < iov_count; i++) {

@@ -1,6 +1,6 @@
 /*
- * The journal's directory on a real disk.  pwritev and fdatasync: measured here, neither io_uring nor
- * O_DIRECT|O_DSYNC commits more often.  A thread of its own waits for the writer's syncs.
+ * The journal's directory on a real disk.  pwritev and fdatasync: measured here, neither io_uring
+ * nor O_DIRECT|O_DSYNC commits more often.  A thread of its own waits for the writer's syncs.
  */
 #include "dataplane/journal/io.h"
 
@@ -212,8 +212,7 @@ static int posix_zero(void *ctx, int h, uint64_t size)
 	if (at >= size)
 		return 0;
 	/* The size stays: it says how far the zeros are written. */
-	if (fallocate(h, FALLOC_FL_KEEP_SIZE, (off_t)at, (off_t)(size - at)) &&
-		errno != EOPNOTSUPP)
+	if (fallocate(h, FALLOC_FL_KEEP_SIZE, (off_t)at, (off_t)(size - at)) && errno != EOPNOTSUPP)
 		return -errno;
 	while (at < size) {
 		uint64_t n = size - at < ZERO_CHUNK ? size - at : ZERO_CHUNK;
@@ -222,7 +221,8 @@ static int posix_zero(void *ctx, int h, uint64_t size)
 
 		if (rc)
 			return rc;
-		/* So that the sync of the segment's header finds them written; a failure shows there. */
+		/* So that the sync of the segment's header finds them written; a failure shows
+		 * there. */
 		sync_file_range(h, (off_t)at, (off_t)n, SYNC_FILE_RANGE_WRITE);
 		at += n;
 	}

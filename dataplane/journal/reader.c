@@ -126,7 +126,7 @@ static int add_known(void *arg, const char *name)
 		return 0;
 	if (l->oldest == 0 || serial < l->oldest)
 		l->oldest = serial;
-	/* Up to index_upto all are known; one that the writer has only begun is beyond the limit. */
+	/* Up to index_upto all are known; what the writer has only begun is beyond. */
 	if (serial > l->upto || serial <= r->index_upto || serial < DP_LP_SERIAL(r->at))
 		return 0;
 	if (r->index_count == r->index_max) {
@@ -410,6 +410,20 @@ static int jump(struct dp_reader *r, const struct known *k)
 
 /* ---- reading ---- */
 
+/* Does a block behind `offset` say that the place `at` had been synced? 1, 0, -errno. */
+static int was_synced(struct dp_reader *r, uint64_t offset, uint64_t end)
+{
+	struct dp_segment_found found;
+	int rc;
+
+	while ((rc = dp_segment_resync(&r->segment, &r->view, offset, end, &found)) == 1) {
+		if (found.block->durable_lp > r->at)
+			return 1;
+		offset = found.offset + dp_block_disk_bytes(found.block->bytes);
+	}
+	return rc;
+}
+
 /* At `at` lies no good block. 0: gone on behind the damage; -EAGAIN: wait; -errno. */
 static int skip_damage(struct dp_reader *r, uint64_t end, bool live)
 {
@@ -419,8 +433,12 @@ static int skip_damage(struct dp_reader *r, uint64_t end, bool live)
 
 	if (rc < 0)
 		return rc;
-	if (live && (rc == 0 || found.block->durable_lp <= r->at))
-		return -EAGAIN;
+	if (live) {
+		int synced = rc == 1 ? was_synced(r, found.offset, end) : 0;
+
+		if (synced <= 0)
+			return synced ? synced : -EAGAIN;
+	}
 	/* Zeros at the end of a segment without footer are its room. */
 	if (rc == 1 || r->sealed || found.used_end)
 		r->counts.damaged_regions++;
@@ -433,8 +451,7 @@ static int read_block(struct dp_reader *r, uint64_t end, bool live, struct dp_re
 {
 	const struct dp_block *b;
 	enum dp_block_fault fault;
-	int rc = dp_segment_block(
-		&r->segment, &r->view, DP_LP_OFFSET(r->at), end, &fault, &b);
+	int rc = dp_segment_block(&r->segment, &r->view, DP_LP_OFFSET(r->at), end, &fault, &b);
 	uint64_t lp = r->at;
 
 	if (rc)

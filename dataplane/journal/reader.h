@@ -1,7 +1,8 @@
 /*
  * Reads blocks from segments in log order.  The one reader: of outputs, recovery, replay, dump.
- * Follows footers from segment to segment, skips damage to the next valid block and counts it, jumps
- * to a segment that supersedes, yields each position (epoch, worker, sequence) once and in order.
+ * Follows footers from segment to segment, skips damage to the next valid block and counts it,
+ * jumps to a segment that supersedes, yields each position (epoch, worker, sequence) once and in
+ * order.
  */
 #pragma once
 
@@ -14,16 +15,18 @@ struct dp_reader;
 
 struct dp_reader_counts {
 	uint64_t blocks, records, bytes;
-	uint64_t damaged_regions;   /* runs of bytes that hold no valid block where one should be */
+	uint64_t damaged_regions; /* runs of bytes that hold no valid block where one should be */
 	uint64_t quarantined_records; /* by the jump of records_before over such a region */
-	uint64_t repeated;	    /* equal positions dropped */
+	uint64_t repeated;	      /* equal positions dropped */
 	uint64_t missing_segments;
-	uint64_t expired_records; /* by the same jump, over segments that were freed before we came */
+	uint64_t expired_records; /* by the same jump, over segments that were freed before we came
+				   */
 };
 
 struct dp_reader_block {
 	const struct dp_block *block; /* valid until the next call */
-	const struct dp_stream_set *streams; /* the segment's own schema; lives as long as the reader */
+	const struct dp_stream_set
+		*streams; /* the segment's own schema; lives as long as the reader */
 	uint64_t lp;	  /* where it begins */
 	uint64_t lp_next; /* where to go on */
 };

@@ -12,8 +12,8 @@
 
 #include "dataplane/journal/recover_impl.h"
 
-int dp_recover_failed(struct dp_recovering *r, enum dp_recover_error kind, int rc,
-	const char *step, const char *name)
+int dp_recover_failed(struct dp_recovering *r, enum dp_recover_error kind, int rc, const char *step,
+	const char *name)
 {
 	*r->report = (struct dp_recover_report){.kind = kind, .error = -rc};
 	snprintf(r->report->what, sizeof(r->report->what), "%s %s", step, name);
@@ -62,8 +62,8 @@ static void decide_epoch(struct dp_recovering *r)
 }
 
 /*
- * With the highest serial ever given, the tail's new segment included: a position that an output has
- * stored must never come to mean another segment.  So before any segment is removed.
+ * With the highest serial ever given, the tail's new segment included: a position that an output
+ * has stored must never come to mean another segment.  So before any segment is removed.
  */
 static int settle_epoch(struct dp_recovering *r)
 {

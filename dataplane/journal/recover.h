@@ -14,19 +14,19 @@
 struct dp_recovered_segment {
 	uint64_t serial;
 	uint64_t records_before, records_after;
-	uint64_t bytes;	     /* on disk */
-	int64_t last_ns;     /* sealed or created */
+	uint64_t bytes;	 /* on disk */
+	int64_t last_ns; /* sealed or created */
 	bool sealed;
 };
 
 struct dp_recovery {
-	uint64_t appliance; /* random, made with the directory */
-	uint64_t epoch;	    /* of this run; durable already */
+	uint64_t appliance;  /* random, made with the directory */
+	uint64_t epoch;	     /* of this run; durable already */
 	uint64_t last_epoch; /* highest seen in a segment; 0: none */
 	uint64_t next_serial;
-	uint64_t end_lp;   /* behind the old log: where next_serial begins */
-	uint64_t records;  /* in the log, over all time */
-	bool clean;	   /* the last run sealed its last segment */
+	uint64_t end_lp;		       /* behind the old log: where next_serial begins */
+	uint64_t records;		       /* in the log, over all time */
+	bool clean;			       /* the last run sealed its last segment */
 	struct dp_recovered_segment *segments; /* [segment_count], by serial */
 	uint32_t segment_count;
 	uint64_t damaged_regions, quarantined_records;
@@ -38,13 +38,13 @@ enum dp_recover_error {
 	DP_RECOVER_OK,
 	DP_RECOVER_LOCKED,  /* another daemon holds the directory */
 	DP_RECOVER_FOREIGN, /* segments of another appliance: nothing was touched */
-	DP_RECOVER_NEWER,   /* a format version that this build does not know: nothing was touched */
-	DP_RECOVER_IO,	    /* see error */
+	DP_RECOVER_NEWER, /* a format version that this build does not know: nothing was touched */
+	DP_RECOVER_IO,	  /* see error */
 };
 
 struct dp_recover_report {
 	enum dp_recover_error kind;
-	int error; /* errno */
+	int error;	/* errno */
 	char what[160]; /* file and step, for the message to the operator */
 };
 

@@ -17,14 +17,14 @@ struct dp_fault {
 
 struct dp_scan_segment {
 	uint64_t serial;
-	bool bad;	/* no good header copy */
-	bool sealed;	/* has a good footer */
+	bool bad;     /* no good header copy */
+	bool sealed;  /* has a good footer */
 	bool dropped; /* nothing of it counts, or all is written again: to be removed */
 	struct dp_segment_head head;
 	uint32_t start;
 	uint64_t file_bytes;
-	uint64_t cut; /* lp from which on nothing of it counts */
-	uint64_t end; /* offset behind its last block that counts */
+	uint64_t cut;	   /* lp from which on nothing of it counts */
+	uint64_t end;	   /* offset behind its last block that counts */
 	uint64_t used_end; /* offset behind everything in it that is not zeros */
 	uint64_t records_after;
 	uint64_t epoch_max;
@@ -41,7 +41,7 @@ struct dp_last_seen {
 	struct dp_last_of {
 		uint32_t worker;
 		uint64_t sequence;
-	} *of; /* [count] */
+	} * of; /* [count] */
 	uint32_t count, max;
 };
 
@@ -70,8 +70,8 @@ struct dp_recovering {
 };
 
 /* Fills the report; returns -1. */
-int dp_recover_failed(struct dp_recovering *r, enum dp_recover_error kind, int rc,
-	const char *step, const char *name);
+int dp_recover_failed(struct dp_recovering *r, enum dp_recover_error kind, int rc, const char *step,
+	const char *name);
 
 /* Reads everything, writes nothing. 0 or -1 with the report filled. */
 int dp_recover_scan(struct dp_recovering *r);

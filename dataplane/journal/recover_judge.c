@@ -41,8 +41,8 @@ static void find_durable(struct dp_recovering *r)
 
 	for (uint32_t i = 0; i < r->segment_count; i++) {
 		const struct dp_scan_segment *s = &r->segments[i];
-		uint64_t made = s->head.supersedes ? s->head.supersedes
-						   : DP_LP(s->serial, s->start);
+		uint64_t made =
+			s->head.supersedes ? s->head.supersedes : DP_LP(s->serial, s->start);
 
 		if (s->bad)
 			continue;
@@ -211,8 +211,8 @@ static bool whole_epoch(const struct dp_recovering *r, uint64_t epoch)
 }
 
 /* Lowest sequence that the first block of that worker in the tail may have, and the highest. */
-static void expect_first(const struct dp_recovering *r, const struct dp_scanned *b, uint64_t *low,
-	uint64_t *high)
+static void expect_first(
+	const struct dp_recovering *r, const struct dp_scanned *b, uint64_t *low, uint64_t *high)
 {
 	bool seen = false;
 
@@ -237,8 +237,7 @@ static void cut_tail(struct dp_recovering *r)
 	for (uint32_t i = 0; i < r->tail_count; i++) {
 		const struct dp_scanned b = r->tail[i];
 
-		if (i == 0 || b.epoch != r->tail[i - 1].epoch ||
-			b.worker != r->tail[i - 1].worker)
+		if (i == 0 || b.epoch != r->tail[i - 1].epoch || b.worker != r->tail[i - 1].worker)
 			expect_first(r, &b, &low, &high);
 		if (b.sequence > high)
 			r->out->torn_blocks++;

@@ -36,8 +36,7 @@ static int note_name(void *arg, const char *name)
 	}
 	if (!dp_segment_serial(name, &serial))
 		return 0;
-	if (!dp_recover_grow(
-		    &r->segments, r->segment_count, &r->segment_max, sizeof(*r->segments)))
+	if (!dp_recover_grow(&r->segments, r->segment_count, &r->segment_max, sizeof(*r->segments)))
 		return -ENOMEM;
 	r->segments[r->segment_count++] = (struct dp_scan_segment){.serial = serial};
 	if (serial > r->max_serial)
@@ -126,10 +125,9 @@ static int scan_unsealed(struct dp_recovering *r, struct dp_scan_segment *s, con
 {
 	int rc = dp_segment_walk(&r->io, name, note_item, s);
 
-	s->end = s->block_count
-		? DP_LP_OFFSET(s->blocks[s->block_count - 1].lp) +
-			dp_block_disk_bytes(s->blocks[s->block_count - 1].bytes)
-		: s->start;
+	s->end = s->block_count ? DP_LP_OFFSET(s->blocks[s->block_count - 1].lp) +
+					  dp_block_disk_bytes(s->blocks[s->block_count - 1].bytes)
+				: s->start;
 	return rc;
 }
 
@@ -190,8 +188,7 @@ static bool parse_hex(const char *text, ssize_t n, const char *ends, uint64_t *o
 }
 
 /* 1: read; 0: missing or not ours to understand; -1. */
-static int load_numbers(
-	struct dp_recovering *r, const char *name, const char *ends, uint64_t *out)
+static int load_numbers(struct dp_recovering *r, const char *name, const char *ends, uint64_t *out)
 {
 	char text[64];
 	ssize_t n = dp_io_load(&r->io, name, text, sizeof(text));

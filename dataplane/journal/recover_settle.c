@@ -1,6 +1,6 @@
 /*
- * Recovery, third part: makes the directory so that readers need not know what happened.  Every step
- * can be the last one: the next start then finds less to do.
+ * Recovery, third part: makes the directory so that readers need not know what happened.  Every
+ * step can be the last one: the next start then finds less to do.
  */
 #include <errno.h>
 #include <inttypes.h>
@@ -61,7 +61,8 @@ static int set_aside(struct dp_recovering *r)
 }
 
 /* A copy for whoever wants to look; the bytes stay in the segment too, so it may fail. */
-static void keep_fault(struct dp_recovering *r, const struct dp_segment *s, const struct dp_fault *f)
+static void keep_fault(
+	struct dp_recovering *r, const struct dp_segment *s, const struct dp_fault *f)
 {
 	char name[64];
 	char *buf = malloc(f->bytes);
@@ -264,8 +265,7 @@ static int name_tail(struct rewrite *w)
 		rc = r->io.ops->sync_dir(r->io.ctx);
 	if (rc)
 		return rc;
-	if (!dp_recover_grow(
-		    &r->segments, r->segment_count, &r->segment_max, sizeof(*r->segments)))
+	if (!dp_recover_grow(&r->segments, r->segment_count, &r->segment_max, sizeof(*r->segments)))
 		return -ENOMEM;
 	w->to.sealed = true;
 	w->to.records_after = w->records;
@@ -286,8 +286,8 @@ static int rewrite_tail(struct dp_recovering *r)
 	w.entries = malloc(r->tail_count * sizeof(*w.entries));
 	if (!w.entries)
 		return -ENOMEM;
-	rc = w.handle = r->io.ops->open(
-		r->io.ctx, tail_name, DP_IO_READ | DP_IO_WRITE | DP_IO_CREATE);
+	rc = w.handle =
+		r->io.ops->open(r->io.ctx, tail_name, DP_IO_READ | DP_IO_WRITE | DP_IO_CREATE);
 	if (w.handle >= 0) {
 		rc = write_tail(&w);
 		r->io.ops->close(r->io.ctx, w.handle);

@@ -231,8 +231,8 @@ struct dp_footer_entry dp_footer_entry(const struct dp_block *b)
 	};
 }
 
-void dp_footer_build(struct dp_footer *f, const struct dp_footer_entry *entries, uint64_t salt,
-	void *buf)
+void dp_footer_build(
+	struct dp_footer *f, const struct dp_footer_entry *entries, uint64_t salt, void *buf)
 {
 	struct dp_footer *to = buf;
 
@@ -244,8 +244,7 @@ void dp_footer_build(struct dp_footer *f, const struct dp_footer_entry *entries,
 	memcpy(to, f, sizeof(*f));
 	if (f->block_count)
 		memcpy(to->entries, entries, sizeof(*entries) * f->block_count);
-	to->hash = f->hash =
-		hash_without(buf, f->bytes, offsetof(struct dp_footer, hash), salt);
+	to->hash = f->hash = hash_without(buf, f->bytes, offsetof(struct dp_footer, hash), salt);
 }
 
 static bool entries_possible(const struct dp_footer *f, uint32_t start)
@@ -327,8 +326,7 @@ int dp_footer_load(const struct dp_segment *s, struct dp_footer **out)
 
 		memset(buf, 0, FOOTER_CHUNK);
 		n = s->io.ops->pread(s->io.ctx, s->handle, buf, end - from, from);
-		rc = n < 0 ? (int)n
-			   : search_back(s, buf, from, (end - from) / DP_DISK_ALIGN, out);
+		rc = n < 0 ? (int)n : search_back(s, buf, from, (end - from) / DP_DISK_ALIGN, out);
 		end = from;
 	}
 	free(buf);

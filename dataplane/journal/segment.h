@@ -1,6 +1,7 @@
 /*
- * Segments: the files of the journal (docs/block.md), named by serial, "%016llx.seg".  A header with
- * the schema, written twice; blocks at multiples of DP_DISK_ALIGN; a hashed footer once sealed.
+ * Segments: the files of the journal (docs/block.md), named by serial, "%016llx.seg".  A header
+ * with the schema, written twice; blocks at multiples of DP_DISK_ALIGN; a hashed footer once
+ * sealed.
  *
  * A log position (lp) is serial << 32 | offset: one number that orders everything ever written.
  */
@@ -30,7 +31,7 @@ struct dp_segment_head {
 	uint64_t serial, salt, appliance;
 	uint64_t epoch; /* of the run that made it */
 	int64_t created_ns;
-	uint32_t copy_bytes; /* of one header copy, schema included; multiple of DP_DISK_ALIGN */
+	uint32_t copy_bytes;   /* of one header copy, schema included; multiple of DP_DISK_ALIGN */
 	uint32_t schema_bytes; /* right behind this struct */
 	uint64_t schema_hash;
 	uint64_t segment_bytes;
@@ -120,8 +121,8 @@ struct dp_footer_entry dp_footer_entry(const struct dp_block *b);
  * Fills buf[dp_footer_disk_bytes(f->block_count)]: f with serial, offset, records_after,
  * block_count, sealed_ns set.
  */
-void dp_footer_build(struct dp_footer *f, const struct dp_footer_entry *entries, uint64_t salt,
-	void *buf);
+void dp_footer_build(
+	struct dp_footer *f, const struct dp_footer_entry *entries, uint64_t salt, void *buf);
 
 /* The footer of a sealed segment, free() it. 0; -ENOENT: it has no good one; other -errno. */
 int dp_footer_load(const struct dp_segment *s, struct dp_footer **out);

@@ -16,8 +16,8 @@ void dp_view_fini(struct dp_view *v)
 }
 
 /* Makes n bytes at `offset` visible, or what there is of them before `end`. 0 or -errno. */
-static int view_at(const struct dp_segment *s, struct dp_view *v, uint64_t offset, size_t n,
-	uint64_t end)
+static int view_at(
+	const struct dp_segment *s, struct dp_view *v, uint64_t offset, size_t n, uint64_t end)
 {
 	size_t want = n < VIEW_BYTES ? VIEW_BYTES : dp_rec_pad(n, DP_DISK_ALIGN);
 	ssize_t got;

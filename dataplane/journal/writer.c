@@ -78,8 +78,8 @@ static bool ring_presses(const struct dp_writer *w)
 {
 	for (uint32_t i = 0; i < w->log_count; i++) {
 		const struct dp_log *log = w->logs[i];
-		uint64_t held = dp_log_taken(log) -
-			atomic_load_explicit(&log->freed, memory_order_relaxed);
+		uint64_t held =
+			dp_log_taken(log) - atomic_load_explicit(&log->freed, memory_order_relaxed);
 
 		if (held > log->ring_bytes / 2)
 			return true;
@@ -148,8 +148,7 @@ void dp_writer_fail(struct dp_writer *w, int err, const struct dp_now *now)
 
 /* ---- syncs ---- */
 
-void dp_writer_sync(
-	struct dp_writer *w, int handle, enum dp_sync_of what, const struct dp_now *now)
+void dp_writer_sync(struct dp_writer *w, int handle, enum dp_sync_of what, const struct dp_now *now)
 {
 	int rc = w->io.ops->sync_start(w->io.ctx, handle);
 

@@ -22,26 +22,29 @@ struct dp_journal_config {
 	enum dp_sync_mode sync;
 	enum dp_on_full on_full;
 	uint64_t segment_bytes;
-	uint64_t bytes_max;	 /* of all segments; 0: as the file system has */
-	int64_t retention_ns;	 /* sealed segments older than this may be freed; 0: as soon as may be */
+	uint64_t bytes_max;   /* of all segments; 0: as the file system has */
+	int64_t retention_ns; /* sealed segments older than this may be freed; 0: as soon as may be
+			       */
 	int64_t sync_interval_ns; /* lazy */
 };
 
 enum dp_writer_state {
 	DP_WRITER_OK,
-	DP_WRITER_DEGRADED, /* a write or sync failed; blocks since the last success are being redone */
+	DP_WRITER_DEGRADED, /* a write or sync failed; blocks since the last success are being
+			       redone */
 	DP_WRITER_FULL,	    /* no room for the next segment: nothing is taken from the rings */
 };
 
 /* writer: writes; everybody reads. */
 struct dp_writer_stats {
-	_Atomic uint64_t readable;   /* lp: outputs read only before it (A: release; reader: acquire) */
-	_Atomic uint64_t records;    /* in the log before `readable`, over all time */
-	_Atomic uint64_t durable;    /* lp: everything before is synced */
-	_Atomic uint64_t state;	     /* enum dp_writer_state */
-	_Atomic uint64_t error;	     /* errno of the last failure */
+	_Atomic uint64_t
+		readable; /* lp: outputs read only before it (A: release; reader: acquire) */
+	_Atomic uint64_t records; /* in the log before `readable`, over all time */
+	_Atomic uint64_t durable; /* lp: everything before is synced */
+	_Atomic uint64_t state;	  /* enum dp_writer_state */
+	_Atomic uint64_t error;	  /* errno of the last failure */
 	_Atomic uint64_t groups, syncs, blocks, bytes, padding_bytes, segments_made, segments_freed;
-	_Atomic uint64_t failures;   /* of write or sync */
+	_Atomic uint64_t failures; /* of write or sync */
 	_Atomic uint64_t sync_ns_last, sync_ns_max;
 	_Atomic uint64_t oldest_serial, newest_serial, segment_bytes_total;
 	_Atomic uint64_t expired_records; /* freed by drop_oldest */
@@ -60,8 +63,8 @@ struct dp_writer_setup {
 };
 
 /* Makes the first segment of this epoch. 0 or -errno; nothing of setup but io, logs is kept. */
-int dp_writer_new(const struct dp_writer_setup *setup, const struct dp_now *now,
-	struct dp_writer **out);
+int dp_writer_new(
+	const struct dp_writer_setup *setup, const struct dp_now *now, struct dp_writer **out);
 void dp_writer_free(struct dp_writer *w);
 
 /*
@@ -76,15 +79,15 @@ int64_t dp_writer_deadline(const struct dp_writer *w);
 /* True when all that was sealed is durable (off: written) and nothing is under way. */
 bool dp_writer_idle(const struct dp_writer *w);
 
-/* Clean stop: seals the open segment with its footer and syncs. 0 or -errno. Rings must be empty. */
+/* Clean stop: seals the open segment with its footer and syncs. 0 or -errno. Rings must be empty.
+ */
 int dp_writer_close(struct dp_writer *w, const struct dp_now *now);
 
 const struct dp_writer_stats *dp_writer_stats(const struct dp_writer *w);
 
 /*
  * Outputs and the replay floor say what they still need: segments with a serial below the lowest of
- * all slots may be freed once retention allows it. Slot i of DP_OUTPUTS_MAX + 1; UINT64_MAX: nothing.
- * Any thread.
+ * all slots may be freed once retention allows it. Slot i of DP_OUTPUTS_MAX + 1; UINT64_MAX:
+ * nothing. Any thread.
  */
 void dp_writer_need(struct dp_writer *w, uint32_t slot, uint64_t serial);
-

@@ -33,7 +33,7 @@ struct dp_current {
 	int handle; /* -1: none */
 	uint64_t serial, salt, at;
 	uint64_t records_before;
-	uint64_t bytes; /* of the file */
+	uint64_t bytes;			 /* of the file */
 	struct dp_footer_entry *entries; /* [entry_count], room for segment_bytes / DP_DISK_ALIGN */
 	uint32_t entry_count;
 };
@@ -72,7 +72,7 @@ struct dp_writer {
 	int failed; /* -errno that waits for a running sync to end */
 
 	int64_t retry_at_ns, backoff_ns;
-	int64_t free_at_ns;	  /* next look at what may be freed */
+	int64_t free_at_ns;	    /* next look at what may be freed */
 	int64_t free_not_before_ns; /* the disk refused */
 
 	struct dp_old_segment *old; /* [old_count], by serial */

@@ -21,7 +21,8 @@ static uint64_t blocks_max(const struct dp_writer_setup *setup)
 /* The largest block must find its place in an empty segment. */
 static bool blocks_fit(const struct dp_writer *w)
 {
-	size_t head = 2 * dp_rec_pad(sizeof(struct dp_segment_head) + w->schema.size, DP_DISK_ALIGN);
+	size_t head =
+		2 * dp_rec_pad(sizeof(struct dp_segment_head) + w->schema.size, DP_DISK_ALIGN);
 
 	for (uint32_t i = 0; i < w->log_count; i++)
 		if (head + w->logs[i]->block_max + dp_footer_disk_bytes(1) >
@@ -85,8 +86,8 @@ static int set_up(struct dp_writer *w, const struct dp_writer_setup *setup)
 		return -EINVAL;
 	w->taken_max = blocks_max(setup);
 	w->taken = calloc(w->taken_max, sizeof(*w->taken));
-	w->current.entries = calloc(
-		w->config.segment_bytes / DP_DISK_ALIGN, sizeof(*w->current.entries));
+	w->current.entries =
+		calloc(w->config.segment_bytes / DP_DISK_ALIGN, sizeof(*w->current.entries));
 	return w->taken && w->current.entries ? 0 : -ENOMEM;
 }
 

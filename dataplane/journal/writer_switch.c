@@ -1,5 +1,5 @@
 /*
- * The writer's segments: making the next one ahead, sealing the full one, freeing the old ones.  The
+ * The writer's segments: making the next one ahead, sealing the full one, freeing the old ones. The
  * next one is made under a temporary name and gets its own only when its header is durable, so that
  * every segment that has a name explains itself.
  */
