@@ -7,6 +7,7 @@
 /* A good block of a segment without a good footer. */
 struct dp_scanned {
 	uint64_t lp, epoch, sequence, records_before, durable_lp;
+	uint64_t order; /* of the tail: its lp, or the greatest of an earlier one of its worker */
 	uint32_t worker, bytes, record_count;
 	struct dp_footer_entry entry;
 };

@@ -180,6 +180,15 @@ static int compare_positions(const void *a, const void *b)
 	return x->lp < y->lp ? -1 : x->lp > y->lp;
 }
 
+static int compare_orders(const void *a, const void *b)
+{
+	const struct dp_scanned *x = a, *y = b;
+
+	if (x->epoch != y->epoch || x->order == y->order)
+		return compare_positions(a, b);
+	return x->order < y->order ? -1 : 1;
+}
+
 static int gather_tail(struct dp_recovering *r)
 {
 	uint32_t max = 0;
@@ -249,6 +258,24 @@ static void cut_tail(struct dp_recovering *r)
 	r->tail_count = kept;
 }
 
+/*
+ * Back to the order in which it was written, so that every block keeps its count of records before.
+ * Only where a failed segment misses a block and a later one has it does that block come first.
+ */
+static void order_tail(struct dp_recovering *r)
+{
+	for (uint32_t i = 0; i < r->tail_count; i++) {
+		struct dp_scanned *b = &r->tail[i];
+
+		b->order = b->lp;
+		if (i && b[-1].epoch == b->epoch && b[-1].worker == b->worker &&
+			b[-1].order > b->order)
+			b->order = b[-1].order;
+	}
+	if (r->tail_count)
+		qsort(r->tail, r->tail_count, sizeof(*r->tail), compare_orders);
+}
+
 int dp_recover_judge(struct dp_recovering *r)
 {
 	int rc;
@@ -262,6 +289,7 @@ int dp_recover_judge(struct dp_recovering *r)
 		return dp_recover_failed(r, DP_RECOVER_IO, rc, "start", "journal");
 	correct_records(r);
 	cut_tail(r);
+	order_tail(r);
 	/* What lies behind durable_lp's own segment holds nothing but tail. */
 	for (uint32_t i = 0; i < r->segment_count; i++)
 		if (!r->segments[i].bad && r->segments[i].serial > DP_LP_SERIAL(r->durable_lp))

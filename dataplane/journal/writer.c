@@ -293,6 +293,9 @@ static bool write_group(struct dp_writer *w, const struct dp_now *now)
 	w->current.entry_count += (uint32_t)g.count;
 	w->written_index += g.count;
 	w->records += g.records;
+#ifdef DP_BREAK_RELEASE_EARLY /* tests/sim must notice: what was not synced is lost */
+	release_durable(w, w->written_index);
+#endif
 	add(&w->stats.groups, 1);
 	add(&w->stats.blocks, g.count);
 	add(&w->stats.bytes, g.bytes - g.padding);

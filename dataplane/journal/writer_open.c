@@ -100,8 +100,11 @@ static int make_first(struct dp_writer *w, const struct dp_now *now)
 	int rc;
 
 	w->phase = DP_PHASE_MAKE;
+	/* Nobody has said yet what he needs: nothing is freed. */
+	w->free_not_before_ns = INT64_MAX;
 	while (dp_writer_make_next(w, now))
 		;
+	w->free_not_before_ns = now->steady_ns;
 	if (w->next.handle < 0 || w->next.zeroed < w->config.segment_bytes) {
 		if (atomic_load_explicit(&w->stats.state, memory_order_relaxed) == DP_WRITER_FULL)
 			return 0;
