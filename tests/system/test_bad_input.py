@@ -374,7 +374,7 @@ def test_full_disk_is_a_named_drop_and_passes(
         journal = daemon.ask("status")["journal"]
         assert journal["state"] == "full" and journal["error"]
         assert journal["failures"] == 0, "a full disk is no broken one"
-        assert "journal: full" in daemon.log
+        wait_until("the log says so", lambda: "journal: full" in daemon.log)
         before = daemon.ask("ledger")["readings"]["recorded"]
         ballast.unlink()
         wait_until(

@@ -206,7 +206,8 @@ def test_backlog_survives_a_restart(
     daemon.start()
     own_broker.start()
     daemon.delivered(timeout_s=60)
-    check_topics(own_broker, "spool", sent)
+    # Messages that the broker took and could not confirm any more come twice.
+    check_topics(own_broker, "spool", sent, resent=True)
 
 
 def test_kill_in_mid_stream_resends_with_the_same_ids(
@@ -215,25 +216,28 @@ def test_kill_in_mid_stream_resends_with_the_same_ids(
     make_topics(kafka, "kill")
     daemon = penstockd(both_outputs(config, kafka, "kill"))
 
-    def batch(first: int) -> None:
+    def datagrams(first: int) -> Iterator[bytes]:
         for n in range(first, first + 150):
-            daemon.send([text([reading(f"s{i}", n, 5, temperature=1) for i in range(10)])])
+            yield text([reading(f"s{i}", n, 5, temperature=1) for i in range(10)])
             time.sleep(0.002)
+
+    def batch(first: int) -> None:
+        daemon.send(datagrams(first))
 
     batch(0)
     daemon.received(150)
     batch(150)
     daemon.kill()
     daemon.start()
-    batch(140)  # what had not come in comes again, as a device does that waits for its answer
-    batch(290)
+    batch(140)  # all of it again, and more: what had come in already is a duplicate
+    daemon.quiet()
+    batch(290)  # from another port, hence perhaps another worker: not before the rest is in
     daemon.quiet()
     daemon.delivered(timeout_s=60)
     found = json_readings(kafka, "kill")
     here = records.sequences(found)
     assert set(here) == {f"s{i}" for i in range(10)}
-    assert all(set(range(150)) | set(range(300, 440)) <= s for s in here.values())
-    check_topics(kafka, "kill", {name: len(s) for name, s in here.items()}, resent=True)
+    check_topics(kafka, "kill", dict.fromkeys(here, 440), resent=True)
     places: dict[tuple, set[str]] = defaultdict(set)
     for r in found:
         places[r.sensor, r.seq].add(r.id)
@@ -296,7 +300,7 @@ def test_missing_topic_is_told_and_made_good(
     kafka.create_topic("nobody-made-readings", 1)
     daemon.delivered(timeout_s=40)
     assert [r.seq for r in json_readings(kafka, "nobody-made")] == list(range(20))
-    assert trouble() == ""
+    wait_until("nothing is wrong any more", lambda: trouble() == "")
 
 
 @pytest.mark.long
