@@ -298,11 +298,13 @@ int64_t dp_alert_timer(const struct dp_alerts *a, const struct dp_table *t, uint
 {
 	struct dp_slot *s = dp_table_slot(t, slot);
 	struct target to = {.s = s, .event = {.slot = slot}, .out = out};
-	int64_t next = INT64_MAX, silent;
+	int64_t next = INT64_MAX, from = s->last_steady_ns, silent;
 
-	if (s->last_steady_ns == DP_TIME_NONE)
+	if (from == DP_TIME_NONE)
 		return INT64_MAX;
-	silent = steady_ns - s->last_steady_ns;
+	if (from < t->heard_since_ns)
+		from = t->heard_since_ns; /* while nobody listened nobody was silent */
+	silent = steady_ns - from;
 	for (uint16_t i = 0; i < a->stream->rule_count; i++) {
 		const struct dp_rule *r = &a->stream->rules[i];
 		int64_t due;
@@ -311,10 +313,10 @@ int64_t dp_alert_timer(const struct dp_alerts *a, const struct dp_table *t, uint
 			continue;
 		if (silent >= silence_of(r)) {
 			struct sample v = {.value = (double)silent / (double)DP_NS_PER_S,
-				.event_ns = s->last_arrival_ns + silent};
+				.event_ns = s->last_arrival_ns + steady_ns - s->last_steady_ns};
 
 			list_event(&to, i, true, &v);
-		} else if (!__builtin_add_overflow(s->last_steady_ns, silence_of(r), &due)) {
+		} else if (!__builtin_add_overflow(from, silence_of(r), &due)) {
 			next = due < next ? due : next;
 		}
 	}

@@ -287,17 +287,6 @@ static void append_gaps(struct replayer *p, const struct dp_recovery *r, const s
 	}
 }
 
-/*
- * What is due fires in the first turns; where a rule minds silence, only after that silence has
- * passed once more, so that the time in which nobody could hear a sensor is not held against it.
- */
-static int64_t first_due(const struct dp_worker_stream *ws, const struct dp_now *now)
-{
-	const int64_t day = 86400 * DP_NS_PER_S;
-
-	return now->steady_ns + (ws->missing_ns < day ? ws->missing_ns : 0);
-}
-
 static uint64_t arm_all(struct dp_worker *w, const struct dp_now *now)
 {
 	uint64_t sensors = 0;
@@ -309,7 +298,7 @@ static uint64_t arm_all(struct dp_worker *w, const struct dp_now *now)
 			if (!dp_table_slot(t, slot)->used)
 				continue;
 			dp_table_slot(t, slot)->rearm = true;
-			dp_table_arm(t, slot, first_due(&w->per_stream[i], now));
+			dp_table_arm(t, slot, now->steady_ns);
 			sensors++;
 		}
 	}

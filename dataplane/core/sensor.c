@@ -68,6 +68,7 @@ int dp_table_init(struct dp_table *t, const struct dp_table_config *c, struct dp
 	memset(t->wheel, 0xff, DP_WHEEL * sizeof(uint32_t));
 	t->free_head = DP_SLOT_NONE;
 	t->wheel_at = steady_ns / DP_WHEEL_TICK_NS;
+	t->heard_since_ns = steady_ns;
 	return 0;
 }
 

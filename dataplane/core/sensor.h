@@ -76,6 +76,7 @@ struct dp_table {
 	uint64_t *wheel_used; /* bit per bucket that holds something */
 	uint32_t armed;
 	int64_t wheel_at; /* next tick to run */
+	int64_t heard_since_ns; /* steady; before, sensors were not listened to */
 };
 
 enum { DP_WHEEL = 4096 };
