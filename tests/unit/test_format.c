@@ -99,24 +99,23 @@ static void put_block(struct image *im, uint32_t n)
 
 static void put_footer(struct image *im)
 {
-	struct {
-		struct dp_footer foot;
-		struct dp_footer_entry entries[BLOCKS];
-	} f;
+	const uint32_t bytes = sizeof(struct dp_footer) + sizeof(im->entries);
+	struct dp_footer *f = calloc(1, bytes);
 
-	f.foot = (struct dp_footer){
+	*f = (struct dp_footer){
 		.magic = DP_FOOTER_MAGIC,
 		.version = DP_SEGMENT_VERSION,
 		.serial = SERIAL,
 		.offset = im->used,
 		.records_after = im->records,
 		.block_count = BLOCKS,
-		.bytes = sizeof(f),
+		.bytes = bytes,
 		.sealed_ns = SAMPLE_TIME_NS + 20 * DP_NS_PER_S,
 	};
-	memcpy(f.entries, im->entries, sizeof(f.entries));
-	f.foot.hash = XXH3_64bits_withSeed(&f, sizeof(f), SALT);
-	append(im, &f, sizeof(f));
+	memcpy(f->entries, im->entries, sizeof(im->entries));
+	f->hash = XXH3_64bits_withSeed(f, bytes, SALT);
+	append(im, f, bytes);
+	free(f);
 }
 
 static struct image *image_new(void)
