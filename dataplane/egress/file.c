@@ -376,6 +376,8 @@ static int file_serve(void *ctx, const struct dp_now *now, const struct dp_repor
 		rc = poll_sync(f, sink);
 	if (rc == 0 && sync_due(f, now))
 		rc = start_sync(f);
+	else if (rc == 0)
+		rc = flush(f); /* who follows the file need not wait for the sync */
 	if (rc == 0 && f->rotating && !f->syncing && f->blocks.tail == f->blocks.head)
 		rc = rotate(f);
 	return rc ? broken(rc) : 0;
