@@ -198,9 +198,12 @@ class Demo:
             fleet.finish()
 
     def read_back(self, appliance: Appliance) -> list[ReadBack]:
+        """What came out; Kafka first, since windows go on closing and the file must have them all."""
+        messages: list[bytes | None] = []
+        if self.kafka:
+            messages = [m.value for topic in TOPICS for m in self.kafka.read_all(topic)]
         back = [read_files(appliance.records_path)]
         if self.kafka:
-            messages = (m.value for topic in TOPICS for m in self.kafka.read_all(topic))
             back.append(read_messages("Kafka", messages))
         return back
 

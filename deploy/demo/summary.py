@@ -1,13 +1,14 @@
 """The end of the demo: what was sent against what was recorded, told and judged."""
 
 import json
+import textwrap
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from view import Terminal, count, named
+from view import WIDTH_MAX, Terminal, count, named
 
 Json = dict[str, Any]
 
@@ -116,7 +117,10 @@ def tell(o: Outcome, t: Terminal) -> bool:
         print(f"\n {t.bold(text)}")
 
     def row(label: str, value: str, more: str = "") -> None:
-        print(f"   {label:<30}{value:>12}  {t.dim(more)}".rstrip())
+        first, *rest = textwrap.wrap(more, WIDTH_MAX - 42) or [""]
+        print(f"   {label:<25}{value:>11}  {t.dim(first)}".rstrip())
+        for line in rest:
+            print(f"{'':41}{t.dim(line)}")
 
     ledger = o.ledger
     readings, noted, lost = ledger["readings"], ledger["noted"], ledger["lost_before_us"]
@@ -129,7 +133,7 @@ def tell(o: Outcome, t: Terminal) -> bool:
     row(
         "- lost by the bad network",
         count(o.network("lost_readings")),
-        f"simulated; {count(lost['sender'])} seen as gaps so far, which takes 64 more numbers",
+        f"simulated; {count(lost['sender'])} told from gaps, which takes 64 more",
     )
     row("- lost in the kernel", count(o.not_taken + lost["socket"]), "full sockets")
     row("- dropped", count(readings["dropped"]["total"]), named(readings["dropped"]))

@@ -274,9 +274,12 @@ class View:
         raised = alert["state"] == "raise"
         clock = record["arrival"].split("T")[1][:8]
         state = self.t.paint(f"{alert['state']:<6}", "31" if raised else "32")
-        value = f"{alert['value']:.4g}" if "value" in alert else ""
+        value, limit = format(alert.get("value", 0), ".4g"), f"limit {alert['threshold']:.4g}"
+        if alert["rule"] == "silent":
+            value, limit = (f"{alert['value']:.1f} s" if raised else ""), "without data"
+            limit = limit if raised else "back"
         return (
             f"   {self.t.dim(clock)}  {state} {alert['severity']:<9}"
             f"{alert['rule']:<18}{record['sensor']:<14}{value:>9}"
-            f"{self.t.dim('  limit ' + format(alert['threshold'], '.4g'))}"
+            f"  {self.t.dim(limit)}"
         )

@@ -228,7 +228,7 @@ def fleets(appliance: Appliance, data: Path, seconds: float) -> list[Fleet]:
         "stuck,field=humidity,after=10,for=20,every=30,sensors=12-14",
         "noise,field=light,size=8,after=6,for=20,every=30,sensors=15-18",
     ]
-    third = f"{seconds / 3:g}"
+    third = f"{seconds / 3:.0f}"
     return [
         fleet(
             "sensor",
