@@ -3,6 +3,7 @@
 
 #include <math.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "dataplane/journal/schema.h"
@@ -72,7 +73,8 @@ static void make_rules(struct sim_config *c, struct dp_stream *st, struct sim *s
 	};
 
 	st->rules = c->rules[st->index];
-	st->rule_count = (uint16_t)sim_below(s, SIM_RULES_MAX + 1);
+	/* an open alert would hold the log from its raise on */
+	st->rule_count = c->frees ? 0 : (uint16_t)sim_below(s, SIM_RULES_MAX + 1);
 	memcpy(st->rules, rules, sizeof(rules));
 }
 
@@ -90,7 +92,7 @@ static void make_stream(struct sim_config *c, uint16_t index, struct sim *s)
 		.lateness_ns = PICK(s, 0, 500 * MS, 3 * S),
 		.max_skew_ns = PICK(s, 15 * S, 60 * S),
 		.idle_ns = PICK(s, 2 * S, 10 * S, 40 * S),
-		.forget_ns = PICK(s, 60 * S, 300 * S),
+		.forget_ns = c->frees ? 60 * S : PICK(s, 60 * S, 300 * S),
 		.fields = c->fields[index],
 		.tags = c->tags[index]};
 	snprintf(st->name, sizeof(st->name), "stream%u", index);
@@ -108,7 +110,8 @@ static void make_stream(struct sim_config *c, uint16_t index, struct sim *s)
 	c->inputs[1 + index] = (struct dp_input){.format = DP_FORMAT_JSON, .stream = index};
 }
 
-static void make_output(struct sim_output_config *o, uint32_t i, struct sim *s)
+static void make_output(
+	const struct sim_config *c, struct sim_output_config *o, uint32_t i, struct sim *s)
 {
 	static const char *const names[] = {"file", "json", "packed"};
 	bool all = sim_chance(s, 5000);
@@ -124,7 +127,7 @@ static void make_output(struct sim_output_config *o, uint32_t i, struct sim *s)
 		.save_interval_ns = PICK(s, 0, 10 * MS, S),
 		.slot = i};
 	strcpy(o->config.name, names[o->kind]);
-	o->rotate_bytes = (uint64_t)PICK(s, 0, 20000, 200000);
+	o->rotate_bytes = (uint64_t)PICK(s, 0, 20000, 200000) * (c->flood ? 20 : 1);
 	o->refuses = sim_chance(s, 3000);
 }
 
@@ -136,7 +139,7 @@ static void make_outputs(struct sim_config *c, struct sim *s)
 		if (!(kinds >> k & 1))
 			continue;
 		c->outputs[c->output_count].kind = (enum sim_output_kind)k;
-		make_output(&c->outputs[c->output_count], c->output_count, s);
+		make_output(c, &c->outputs[c->output_count], c->output_count, s);
 		c->output_count++;
 	}
 }
@@ -168,13 +171,14 @@ void sim_config_make(struct sim_config *c, struct sim *s)
 	c->set = (struct dp_stream_set){
 		.count = 1 + sim_below(s, SIM_STREAMS_MAX), .streams = c->streams};
 	c->inputs[0] = (struct dp_input){.format = DP_FORMAT_BINARY};
+	c->frees = sim_chance(s, 3000) && !getenv("NOFREE");
 	for (uint16_t i = 0; i < c->set.count; i++)
 		make_stream(c, i, s);
 	c->set.hash = dp_schema_hash(&c->set);
 	c->sensors = 1 + sim_below(s, 12);
 	c->lives = 2 + sim_below(s, 4);
-	c->flood = sim_chance(s, 2000);
-	c->linger_ns = PICK(s, 0, 200000, 1 * MS, 50 * MS);
+	c->flood = sim_chance(s, 2500);
+	c->linger_ns = c->flood ? PICK(s, 0, 0, 200000) : PICK(s, 0, 200000, 1 * MS, 50 * MS);
 	c->new_sensors_per_s = (uint32_t)PICK(s, 0, 0, 0, 5);
 	block_max = dp_block_bytes_max(&c->set);
 	c->ring_bytes = 512 << 10;
@@ -186,7 +190,8 @@ void sim_config_make(struct sim_config *c, struct sim *s)
 		.sync = sim_chance(s, 6500) ? DP_SYNC_ALWAYS : DP_SYNC_LAZY,
 		.on_full = DP_FULL_BLOCK,
 		.segment_bytes = (uint64_t)PICK(s, 1 << 20, 1 << 20, 2 << 20),
-		.sync_interval_ns = S};
+		.sync_interval_ns = S,
+		.retention_ns = c->frees ? PICK(s, 0, 20 * S) : 0};
 	make_faults(c, s);
 	c->capacity = sim_chance(s, 1500) ? (uint64_t)sim_between(s, 3, 8) << 20 : 1ull << 30;
 	make_outputs(c, s);

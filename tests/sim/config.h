@@ -44,6 +44,7 @@ struct sim_config {
 	uint32_t new_sensors_per_s;
 	uint32_t sensors; /* per stream */
 	bool flood;	  /* they send much more than usual */
+	bool frees;	  /* old segments may go */
 	uint32_t lives;
 	uint32_t power_cuts; /* per 10,000 ends */
 	struct sim_output_config outputs[SIM_OUTPUTS_MAX];
@@ -53,5 +54,8 @@ struct sim_config {
 	/* broker, per 10,000 */
 	uint32_t broker_full, broker_break, outage;
 };
+
+/* What is older than this, no sensor of a seed that frees needs any more. */
+#define SIM_FLOOR_NS (75 * DP_NS_PER_S)
 
 void sim_config_make(struct sim_config *c, struct sim *s);

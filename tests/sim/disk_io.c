@@ -69,6 +69,7 @@ static int sim_open(void *ctx, const char *name, int flags)
 	h = free_file_index(d);
 	d->files[h].used = true;
 	d->files[h].opens = 1;
+	sim_note(d->sim, name, (uint64_t)h, 0);
 	sim_dir_change(d, "", name, h);
 	return h;
 }
@@ -125,7 +126,7 @@ static int sim_pwritev(void *ctx, int h, const struct iovec *iov, int iov_count,
 	left = rc ? (uint64_t)sim_between(d->sim, 0, (int64_t)total) : total;
 	if (rc == -ENOSPC)
 		left = f->size > offset ? f->size - offset : 0;
-	sim_note(d->sim, "written", offset, left);
+	sim_note(d->sim, "written", (uint64_t)h << 32 | offset, left);
 	for (int i = 0; i < iov_count && left; i++) {
 		size_t n = iov[i].iov_len < left ? iov[i].iov_len : left;
 
@@ -166,6 +167,7 @@ static int sim_truncate(void *ctx, int h, uint64_t size)
 
 	if (rc && !(dying && sim_chance(t->disk->sim, 5000)))
 		return rc;
+	sim_note(t->disk->sim, "cut", (uint64_t)h << 32 | size, 0);
 	sim_file_cut(f, size);
 	return rc;
 }
@@ -312,6 +314,7 @@ static int sim_rename(void *ctx, const char *from, const char *to)
 		return rc;
 	if (!e)
 		return -ENOENT;
+	sim_note(t->disk->sim, to, (uint64_t)e->file, 1);
 	sim_dir_change(t->disk, from, to, e->file);
 	return rc;
 }

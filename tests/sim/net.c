@@ -8,6 +8,8 @@
 
 enum { SOCKET_DATAGRAMS = 512, REPEAT_WINDOW = 63 };
 
+#define BOOT_NS (30 * DP_NS_PER_S)
+
 static void *grow(void *list, uint32_t count, uint32_t *max, size_t each)
 {
 	if (count < *max)
@@ -24,6 +26,7 @@ static void *grow(void *list, uint32_t count, uint32_t *max, size_t each)
 static void boot(struct sim *s, struct sim_sensor *sensor)
 {
 	sensor->boot_before = sensor->boot;
+	sensor->booted_ns = s->now.real_ns;
 	sensor->boot = (uint32_t)sim_random(s);
 	sensor->next_seq = sim_chance(s, 1000) ? sim_random(s) >> 20 : 0;
 	sensor->clock_off_ns = sim_between(s, -2 * DP_NS_PER_S, 2 * DP_NS_PER_S);
@@ -207,7 +210,8 @@ static void live(struct sim_net *n, uint32_t index)
 	struct sim *s = n->sim;
 	struct sim_sensor *sensor = &n->sensors[index];
 
-	if (sim_chance(s, 20))
+	/* seldom enough that nothing of two boots ago is still under way */
+	if (sim_chance(s, 20) && s->now.real_ns - sensor->booted_ns > BOOT_NS)
 		boot(s, sensor);
 	if (sim_chance(s, 20)) /* a clock that steps back and stays there */
 		sensor->clock_off_ns -= 100 * DP_NS_PER_S;

@@ -42,7 +42,7 @@ struct sim_sensor {
 	uint16_t stream;
 	bool json, numbered, timed;
 	uint32_t boot, boot_before;
-	bool rebooted;
+	int64_t booted_ns;
 	uint64_t next_seq;
 	int64_t clock_off_ns, period_ns, due_ns;
 	float level;

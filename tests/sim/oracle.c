@@ -143,6 +143,12 @@ static void check_group(struct oracle *o, const struct dp_rec_reading *r, uint32
 	--*left;
 }
 
+/* What came before is not there any more, or so old that its sensor had been forgotten. */
+static bool gone(enum oracle_state state)
+{
+	return state == ORACLE_LOST || state == ORACLE_FREED;
+}
+
 static void note_unit(struct oracle *o, const struct oracle_record *r)
 {
 	uint32_t unit = r->reading == UINT32_MAX ? 0 : o->net->readings[r->reading].unit;
@@ -187,8 +193,7 @@ static void add_record(struct oracle *o, const struct dp_rec *rec, const struct 
 		sim_check(o->sim, r->sensor != UINT32_MAX, "record of a sensor that there is not");
 	}
 	before = oracle_find(o, r->id);
-	sim_check(o->sim,
-		before == SIM_MAP_NONE || o->blocks[o->records[before].block].state == ORACLE_LOST,
+	sim_check(o->sim, before == SIM_MAP_NONE || gone(o->blocks[o->records[before].block].state),
 		"recorded twice: kind %u, id %016" PRIx64 "%016" PRIx64
 		", sensor %u, in epoch %" PRIu64 " and %" PRIu64,
 		rec->kind, r->id[1], r->id[0], r->sensor, b->epoch,

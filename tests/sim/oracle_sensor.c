@@ -310,6 +310,10 @@ static void reading(struct oracle *o, const struct oracle_record *record,
 		check_arrival(o, s, o->net->readings[record->reading].unit);
 	if (r->flags & (DP_ROW_NEW_LIFE | DP_ROW_CLOCK_RESET))
 		begin_life(o, s, r, record, live);
+	if (!live && !s->known) { /* how it began is freed */
+		s->known = true;
+		s->life = r->life;
+	}
 	sim_check(o->sim, !live || (s->known && r->life == s->life),
 		"reading %u of sensor %u in another life", record->reading, record->sensor);
 	sim_check(o->sim,

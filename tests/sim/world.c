@@ -84,6 +84,31 @@ static int start_workers(struct world *w)
 	return rc;
 }
 
+/* At that time the log was at that segment. */
+static void sample(struct world *w, int64_t real_ns, uint64_t serial)
+{
+	if (w->sample_count == WORLD_SAMPLES)
+		return;
+	w->samples[w->sample_count].real_ns = real_ns;
+	w->samples[w->sample_count++].serial = serial;
+}
+
+/*
+ * Without checkpoints the journal alone restores what sensors were: it stays as far back as a
+ * sensor that is not forgotten may reach, which here is all that has state (no rules when freeing).
+ */
+static void set_floor(struct world *w)
+{
+	int64_t old_ns = w->sim->now.real_ns - SIM_FLOOR_NS;
+	uint64_t floor = 0;
+
+	while (w->config.frees && w->sample_from < w->sample_count &&
+		w->samples[w->sample_from].real_ns < old_ns)
+		floor = w->samples[w->sample_from++].serial;
+	if (floor || w->sample_from == 0)
+		dp_writer_need(w->writer, DP_OUTPUTS_MAX, floor);
+}
+
 static int start_writer(struct world *w)
 {
 	struct dp_writer_setup setup = {.config = w->config.journal,
@@ -96,10 +121,12 @@ static int start_writer(struct world *w)
 
 	if (rc)
 		return rc;
-	/* without checkpoints the journal alone restores what sensors were: all of it stays */
 	for (uint32_t i = w->config.output_count; i < DP_OUTPUTS_MAX; i++)
 		dp_writer_need(w->writer, i, UINT64_MAX);
-	dp_writer_need(w->writer, DP_OUTPUTS_MAX, 0);
+	w->sample_count = w->sample_from = 0;
+	for (uint32_t i = 0; i < w->recovery->segment_count; i++)
+		sample(w, w->recovery->segments[i].last_ns, w->recovery->segments[i].serial + 1);
+	set_floor(w);
 	return 0;
 }
 
@@ -227,7 +254,9 @@ void world_end(struct world *w, bool power_cut)
 	w->writer = NULL;
 	w->workers = NULL;
 	w->recovery = NULL;
-	w->power_cut |= power_cut;
+	/* a failed sync takes as much from the cache as a power cut may */
+	w->power_cut |= power_cut || w->journal->failed_syncs;
+	w->journal->failed_syncs = 0;
 	for (uint32_t i = 0; i < w->config.output_count; i++)
 		sim_broker_crash(w->brokers[i]);
 	sim_disk_crash(w->journal, power_cut);
@@ -281,6 +310,11 @@ void world_write(struct world *w)
 		return;
 	dp_writer_step(w->writer, &w->sim->now);
 	probe(w);
+	if (w->sample_count == 0 ||
+		w->sim->now.real_ns - w->samples[w->sample_count - 1].real_ns > DP_NS_PER_S)
+		sample(w, w->sim->now.real_ns,
+			atomic_load(&dp_writer_stats(w->writer)->newest_serial));
+	set_floor(w);
 }
 
 void world_output(struct world *w, uint32_t output)

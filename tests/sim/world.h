@@ -48,6 +48,8 @@ struct sim_totals {
 #undef X
 };
 
+enum { WORLD_SAMPLES = 512 };
+
 struct world {
 	struct sim *sim;
 	struct sim_totals *totals;
@@ -70,6 +72,12 @@ struct world {
 	struct dp_log taken[SIM_WORKERS_MAX]; /* a second cursor on each log ring */
 	struct dp_counters base;	      /* as replay left them */
 	uint64_t readable, durable;
+	/* which segment was written when: below what is old enough nobody needs the log */
+	struct {
+		int64_t real_ns;
+		uint64_t serial;
+	} samples[WORLD_SAMPLES];
+	uint32_t sample_count, sample_from;
 };
 
 void world_init(struct world *w, struct sim *s, struct sim_totals *totals);
