@@ -163,7 +163,7 @@ class Demo:
             cpu_s=cpu_s,
             resident_bytes=resident,
             latency_of=self.fleets[0].result,
-            latency_to="to a Kafka consumer" if self.kafka else "synced and in the output file",
+            latency_to="to a Kafka consumer" if self.kafka else "in the output file",
             back=back,
             status=status,
         )
@@ -198,7 +198,7 @@ class Demo:
             fleet.finish()
 
     def read_back(self, appliance: Appliance) -> list[ReadBack]:
-        """What came out; Kafka first, since windows go on closing and the file must have them all."""
+        """Kafka first: windows go on closing meanwhile, and the file must have them all."""
         messages: list[bytes | None] = []
         if self.kafka:
             messages = [m.value for topic in TOPICS for m in self.kafka.read_all(topic)]
