@@ -10,13 +10,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "dataplane/journal/reader_index.h"
 #include "dataplane/journal/schema.h"
-
-/* What is known of a segment that is not open. */
-struct known {
-	uint64_t serial, supersedes, records_before;
-	bool bad; /* no good header copy */
-};
 
 /* The last position of a worker that was yielded. */
 struct last {
@@ -35,11 +30,8 @@ struct dp_reader {
 	uint64_t at;
 	struct dp_reader_counts counts;
 
-	struct known *index; /* [index_count], by serial */
-	uint32_t index_count, index_max;
-	uint64_t index_upto; /* serial up to which the index is complete; 0: not read yet */
-	uint64_t oldest;     /* serial of the oldest segment there was */
-	bool freed;	     /* a segment of the index was gone when we came to it */
+	struct dp_reader_index index;
+	bool freed; /* a segment of the index was gone when we came to it */
 
 	bool open;
 	struct dp_segment segment;
@@ -86,7 +78,7 @@ void dp_reader_close(struct dp_reader *r)
 	for (uint32_t i = 0; i < r->schema_count; i++)
 		dp_schema_free(r->schemas[i].streams);
 	free(r->schemas);
-	free(r->index);
+	dp_reader_index_fini(&r->index);
 	free(r->last);
 	free(r);
 }
@@ -99,124 +91,6 @@ uint64_t dp_reader_at(const struct dp_reader *r)
 const struct dp_reader_counts *dp_reader_counts(const struct dp_reader *r)
 {
 	return &r->counts;
-}
-
-/* ---- the index of segments ---- */
-
-static int compare_known(const void *a, const void *b)
-{
-	uint64_t x = ((const struct known *)a)->serial, y = ((const struct known *)b)->serial;
-
-	return x < y ? -1 : x > y;
-}
-
-struct listing {
-	struct dp_reader *r;
-	uint64_t upto, oldest;
-	uint32_t old_count; /* entries that were there before */
-};
-
-static int add_known(void *arg, const char *name)
-{
-	struct listing *l = arg;
-	struct dp_reader *r = l->r;
-	uint64_t serial;
-
-	if (!dp_segment_serial(name, &serial))
-		return 0;
-	if (l->oldest == 0 || serial < l->oldest)
-		l->oldest = serial;
-	/* Up to index_upto all are known; what the writer has only begun is beyond. */
-	if (serial > l->upto || serial <= r->index_upto || serial < DP_LP_SERIAL(r->at))
-		return 0;
-	if (r->index_count == r->index_max) {
-		uint32_t max = r->index_max ? 2 * r->index_max : 16;
-		struct known *index = realloc(r->index, max * sizeof(*index));
-
-		if (!index)
-			return -ENOMEM;
-		r->index = index;
-		r->index_max = max;
-	}
-	r->index[r->index_count++] = (struct known){.serial = serial};
-	return 0;
-}
-
-/* Reads the header of every entry from `first` on. */
-static int read_heads(struct dp_reader *r, uint32_t first)
-{
-	uint32_t kept = first;
-
-	for (uint32_t i = first; i < r->index_count; i++) {
-		struct known k = r->index[i];
-		struct dp_segment_head h;
-		int rc = dp_segment_peek(&r->io, k.serial, &h);
-
-		if (rc == -ENOENT) /* freed since */
-			continue;
-		if (rc && rc != -EBADMSG && rc != -EPROTO)
-			return rc;
-		k.bad = rc || h.appliance != r->appliance;
-		if (!k.bad) {
-			k.supersedes = h.supersedes;
-			k.records_before = h.records_before;
-		}
-		r->index[kept++] = k;
-	}
-	r->index_count = kept;
-	return 0;
-}
-
-/* Makes the index complete up to that serial. */
-static int index_to(struct dp_reader *r, uint64_t serial)
-{
-	struct listing l = {.r = r, .upto = serial, .old_count = r->index_count};
-	uint32_t passed = 0;
-	int rc;
-
-	if (serial <= r->index_upto)
-		return 0;
-	rc = r->io.ops->list(r->io.ctx, add_known, &l);
-	if (rc == 0 && r->index_count > l.old_count)
-		rc = read_heads(r, l.old_count);
-	if (rc) {
-		r->index_count = l.old_count;
-		return rc;
-	}
-	if (r->index_count)
-		qsort(r->index, r->index_count, sizeof(*r->index), compare_known);
-	while (passed < r->index_count && r->index[passed].serial < DP_LP_SERIAL(r->at))
-		passed++;
-	r->index_count -= passed;
-	if (passed)
-		memmove(r->index, r->index + passed, r->index_count * sizeof(*r->index));
-	r->oldest = l.oldest;
-	r->index_upto = serial;
-	r->end_known = false; /* the new ones may cut the open one */
-	return 0;
-}
-
-/* First segment at or behind that serial, or NULL. */
-static const struct known *known_from(const struct dp_reader *r, uint64_t serial)
-{
-	for (uint32_t i = 0; i < r->index_count; i++)
-		if (r->index[i].serial >= serial)
-			return &r->index[i];
-	return NULL;
-}
-
-/* The newest segment that supersedes `lp` or what lies before it, up to that serial; or NULL. */
-static const struct known *superseding(const struct dp_reader *r, uint64_t lp)
-{
-	const struct known *found = NULL;
-
-	for (uint32_t i = 0; i < r->index_count; i++) {
-		const struct known *k = &r->index[i];
-
-		if (k->serial > DP_LP_SERIAL(lp) && k->supersedes && k->supersedes <= lp)
-			found = k;
-	}
-	return found;
 }
 
 /* ---- positions ---- */
@@ -302,7 +176,7 @@ static void pass_records(struct dp_reader *r, uint64_t records_before, bool free
 static int open_segment(struct dp_reader *r)
 {
 	uint64_t from = DP_LP_SERIAL(r->at);
-	const struct known *k = known_from(r, from);
+	const struct dp_known *k = dp_reader_index_from(&r->index, from);
 	char name[DP_SEGMENT_NAME_BYTES];
 	bool gone, counted;
 	int rc;
@@ -325,7 +199,7 @@ static int open_segment(struct dp_reader *r)
 		return 1;
 	}
 	/* A serial may be left out; only the count of records says whether one is missing. */
-	gone = r->freed || (k->serial > from && k->serial == r->oldest);
+	gone = r->freed || (k->serial > from && k->serial == r->index.oldest);
 	counted = r->records_known && k->records_before > r->records;
 	if (k->serial > from)
 		r->at = DP_LP(k->serial, 0);
@@ -344,7 +218,7 @@ static int open_segment(struct dp_reader *r)
 /* Where the open segment, which is no longer written, ends. */
 static int find_end(struct dp_reader *r)
 {
-	uint64_t serial = r->segment.head.serial;
+	uint64_t serial = r->segment.head.serial, cut;
 	struct dp_footer *f;
 	int64_t size = r->io.ops->size(r->io.ctx, r->segment.handle);
 	int rc;
@@ -360,14 +234,10 @@ static int find_end(struct dp_reader *r)
 		    : dp_footer_end(f, r->segment.start);
 	if (rc == 0)
 		free(f);
-	for (uint32_t i = 0; i < r->index_count; i++) {
-		const struct known *k = &r->index[i];
-
-		if (k->serial > serial && DP_LP_SERIAL(k->supersedes) == serial &&
-			(DP_LP_OFFSET(k->supersedes) < r->end || !r->sealed)) {
-			r->end = DP_LP_OFFSET(k->supersedes);
-			r->sealed = true;
-		}
+	cut = dp_reader_cut(&r->index, serial);
+	if (cut && (DP_LP_OFFSET(cut) < r->end || !r->sealed)) {
+		r->end = DP_LP_OFFSET(cut);
+		r->sealed = true;
 	}
 	r->end_known = true;
 	return 0;
@@ -390,7 +260,7 @@ static int note_passed(struct dp_reader *r, uint64_t from, uint64_t to)
 }
 
 /* Goes on in the segment k, which supersedes the place where we are. */
-static int jump(struct dp_reader *r, const struct known *k)
+static int jump(struct dp_reader *r, const struct dp_known *k)
 {
 	uint64_t serial = DP_LP_SERIAL(r->at), from = k->supersedes;
 
@@ -450,14 +320,15 @@ static int skip_damage(struct dp_reader *r, uint64_t end, bool live)
 static int read_block(struct dp_reader *r, uint64_t end, bool live, struct dp_reader_block *out)
 {
 	const struct dp_block *b;
-	enum dp_block_fault fault;
-	int rc = dp_segment_block(&r->segment, &r->view, DP_LP_OFFSET(r->at), end, &fault, &b);
+	struct dp_segment_found found;
+	int rc = dp_segment_block(&r->segment, &r->view, DP_LP_OFFSET(r->at), end, &found);
 	uint64_t lp = r->at;
 
 	if (rc)
 		return rc;
-	if (fault != DP_BLOCK_OK)
+	if (found.fault != DP_BLOCK_OK)
 		return skip_damage(r, end, live);
+	b = found.block;
 	rc = note_position(r, b);
 	if (rc < 0)
 		return rc;
@@ -479,7 +350,7 @@ static int read_block(struct dp_reader *r, uint64_t end, bool live, struct dp_re
 /* Behind the segment's end: to the one that supersedes it there, or to the next. */
 static int leave_segment(struct dp_reader *r)
 {
-	const struct known *k = superseding(r, r->at);
+	const struct dp_known *k = dp_reader_superseding(&r->index, r->at);
 
 	if (k)
 		return jump(r, k);
@@ -499,7 +370,7 @@ static int step(struct dp_reader *r, uint64_t limit, struct dp_reader_block *out
 	if (rc)
 		return rc;
 	if (!live) {
-		const struct known *k = superseding(r, r->at);
+		const struct dp_known *k = dp_reader_superseding(&r->index, r->at);
 
 		if (k)
 			return jump(r, k);
@@ -510,9 +381,22 @@ static int step(struct dp_reader *r, uint64_t limit, struct dp_reader_block *out
 	return read_block(r, end, live, out);
 }
 
+/* Makes the index complete up to that serial. */
+static int grow_index(struct dp_reader *r, uint64_t serial)
+{
+	struct dp_reader_index_range range = {r->appliance, DP_LP_SERIAL(r->at), serial};
+	int rc;
+
+	if (serial <= r->index.upto)
+		return 0;
+	rc = dp_reader_index_grow(&r->index, &r->io, &range);
+	r->end_known = false; /* the new ones may cut the open one */
+	return rc;
+}
+
 int dp_reader_next(struct dp_reader *r, uint64_t limit, struct dp_reader_block *out)
 {
-	int rc = index_to(r, DP_LP_SERIAL(limit));
+	int rc = grow_index(r, DP_LP_SERIAL(limit));
 
 	while (rc == 0 && r->at < limit) {
 		if (!r->open) {

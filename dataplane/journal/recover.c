@@ -145,7 +145,6 @@ int dp_recover(const struct dp_io *io, const struct dp_journal_config *config,
 	}
 	free(r.segments);
 	free(r.temps);
-	free(r.last.of);
 	free(r.tail);
 	if (rc == 0)
 		*out = r.out;

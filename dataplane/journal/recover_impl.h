@@ -7,7 +7,6 @@
 /* A good block of a segment without a good footer. */
 struct dp_scanned {
 	uint64_t lp, epoch, sequence, records_before, durable_lp;
-	uint64_t order; /* of the tail: its lp, or the greatest of an earlier one of its worker */
 	uint32_t worker, bytes, record_count;
 	struct dp_footer_entry entry;
 };
@@ -36,16 +35,6 @@ struct dp_scan_segment {
 	uint32_t fault_count, fault_max;
 };
 
-/* Last position of each worker in the newest epoch of what is known to be durable. */
-struct dp_last_seen {
-	uint64_t epoch;
-	struct dp_last_of {
-		uint32_t worker;
-		uint64_t sequence;
-	} * of; /* [count] */
-	uint32_t count, max;
-};
-
 struct dp_recovering {
 	struct dp_io io;
 	const struct dp_journal_config *config;
@@ -61,11 +50,9 @@ struct dp_recovering {
 	char (*temps)[256]; /* [temp_count] */
 	uint32_t temp_count, temp_max;
 
-	uint64_t durable_lp; /* everything before it was synced */
-	uint64_t records_at; /* in the log before it */
-	bool records_exact;  /* no damage lies directly before it */
-	bool damaged_before; /* so a worker's sequence may jump at durable_lp */
-	struct dp_last_seen last;
+	uint64_t durable_lp;	 /* everything before it was synced */
+	uint64_t records_at;	 /* in the log before it */
+	bool records_exact;	 /* no damage lies directly before it */
 	struct dp_scanned *tail; /* [tail_count]: what is to be written again, in order */
 	uint32_t tail_count;
 };
@@ -80,9 +67,6 @@ int dp_recover_scan(struct dp_recovering *r);
 int dp_recover_judge(struct dp_recovering *r);
 /* Makes it so on disk. */
 int dp_recover_settle(struct dp_recovering *r);
-
-/* Notes that position as seen. false: no memory. */
-bool dp_recover_see(struct dp_last_seen *l, uint64_t epoch, uint32_t worker, uint64_t sequence);
 
 /* Grows an array so that one more fits. false: no memory. */
 bool dp_recover_grow(void *array, uint32_t count, uint32_t *max, size_t size);

@@ -4,34 +4,15 @@
  * durable_lp is the place up to which everything is known to have been synced: each block says how
  * far the log was synced when it was written, a new segment is made only behind a sync, a footer is
  * written only behind a sync.  Before it damage is damage: it is skipped, the rest counts.  Behind
- * it lies the tail: what the last run had written and may not have synced.  There a worker's blocks
- * count up to its first hole only, for what comes after a hole may speak of what was in it (the
- * duplicate bitmaps do), and nothing of it was acknowledged.
+ * it lies the tail: what the last run had written and may not have synced.  Of that only what lies
+ * before the first hole counts, so that the log is a beginning of what was written: what comes
+ * after a hole may speak of what was in it (the duplicate bitmaps do), outputs count on the order,
+ * and nothing behind the last sync was acknowledged.
  */
 #include <errno.h>
 #include <stdlib.h>
 
 #include "dataplane/journal/recover_impl.h"
-
-bool dp_recover_see(struct dp_last_seen *l, uint64_t epoch, uint32_t worker, uint64_t sequence)
-{
-	if (epoch < l->epoch)
-		return true;
-	if (epoch > l->epoch)
-		l->count = 0;
-	l->epoch = epoch;
-	for (uint32_t i = 0; i < l->count; i++) {
-		if (l->of[i].worker == worker) {
-			if (sequence > l->of[i].sequence)
-				l->of[i].sequence = sequence;
-			return true;
-		}
-	}
-	if (!dp_recover_grow(&l->of, l->count, &l->max, sizeof(*l->of)))
-		return false;
-	l->of[l->count++] = (struct dp_last_of){worker, sequence};
-	return true;
-}
 
 /* ---- what is durable ---- */
 
@@ -89,7 +70,7 @@ static void expect_records(struct dp_recovering *r, uint64_t records_before)
 }
 
 /* The blocks of an unsealed segment that count. */
-static int count_blocks(struct dp_recovering *r, struct dp_scan_segment *s)
+static void count_blocks(struct dp_recovering *r, struct dp_scan_segment *s)
 {
 	uint64_t end = s->start;
 	uint32_t faults = 0;
@@ -100,19 +81,15 @@ static int count_blocks(struct dp_recovering *r, struct dp_scan_segment *s)
 		expect_records(r, b->records_before);
 		r->records_at += b->record_count;
 		end = DP_LP_OFFSET(b->lp) + dp_block_disk_bytes(b->bytes);
-		if (!dp_recover_see(&r->last, b->epoch, b->worker, b->sequence))
-			return -ENOMEM;
 	}
 	while (faults < s->fault_count && s->faults[faults].lp < s->cut)
 		faults++;
 	s->fault_count = faults; /* the rest is the tail's: torn, not damaged */
 	r->out->damaged_regions += faults;
-	r->damaged_before |= faults > 0;
 	s->end = end;
-	return 0;
 }
 
-static int count_segments(struct dp_recovering *r)
+static void count_segments(struct dp_recovering *r)
 {
 	bool first = true;
 
@@ -120,33 +97,25 @@ static int count_segments(struct dp_recovering *r)
 	for (uint32_t i = 0; i < r->segment_count; i++) {
 		struct dp_scan_segment *s = &r->segments[i];
 
-		if (s->bad) {
-			r->out->damaged_regions++;
-			r->damaged_before = true;
-		}
+		r->out->damaged_regions += s->bad;
 		if (s->bad || s->dropped)
 			continue;
 		if (first)
 			r->records_at = s->head.records_before;
-		if (s->head.records_before > r->records_at)
-			r->damaged_before = true;
 		expect_records(r, s->head.records_before);
 		first = false;
 		if (s->sealed)
 			r->records_at = s->records_after;
-		else if (count_blocks(r, s))
-			return -ENOMEM;
+		else
+			count_blocks(r, s);
 		s->records_after = r->records_at;
 		r->records_exact = DP_LP(s->serial, s->end) == r->durable_lp;
 	}
-	return 0;
 }
 
 /* The segment that took over at durable_lp knows how many records lie before. */
 static void correct_records(struct dp_recovering *r)
 {
-	uint64_t low = UINT64_MAX;
-
 	for (uint32_t i = 0; i < r->segment_count && !r->records_exact; i++) {
 		const struct dp_scan_segment *s = &r->segments[i];
 
@@ -155,38 +124,21 @@ static void correct_records(struct dp_recovering *r)
 		expect_records(r, s->head.records_before);
 		r->records_exact = true;
 	}
-	if (r->records_exact)
-		return;
-	r->damaged_before = true;
-	for (uint32_t i = 0; i < r->tail_count; i++)
-		if (r->tail[i].records_before < low)
-			low = r->tail[i].records_before;
-	if (r->tail_count && low > r->records_at)
-		expect_records(r, low);
+	/* Damage lies directly before: then the tail is taken to begin where it does. */
+	if (!r->records_exact && r->tail_count && r->tail[0].records_before > r->records_at)
+		expect_records(r, r->tail[0].records_before);
 }
 
 /* ---- the tail ---- */
 
-static int compare_positions(const void *a, const void *b)
+/* In the order of the log: equal blocks of a failed segment and of the next have equal counts. */
+static int compare_records(const void *a, const void *b)
 {
 	const struct dp_scanned *x = a, *y = b;
 
-	if (x->epoch != y->epoch)
-		return x->epoch < y->epoch ? -1 : 1;
-	if (x->worker != y->worker)
-		return x->worker < y->worker ? -1 : 1;
-	if (x->sequence != y->sequence)
-		return x->sequence < y->sequence ? -1 : 1;
+	if (x->records_before != y->records_before)
+		return x->records_before < y->records_before ? -1 : 1;
 	return x->lp < y->lp ? -1 : x->lp > y->lp;
-}
-
-static int compare_orders(const void *a, const void *b)
-{
-	const struct dp_scanned *x = a, *y = b;
-
-	if (x->epoch != y->epoch || x->order == y->order)
-		return compare_positions(a, b);
-	return x->order < y->order ? -1 : 1;
 }
 
 static int gather_tail(struct dp_recovering *r)
@@ -205,75 +157,29 @@ static int gather_tail(struct dp_recovering *r)
 		}
 	}
 	if (r->tail_count)
-		qsort(r->tail, r->tail_count, sizeof(*r->tail), compare_positions);
+		qsort(r->tail, r->tail_count, sizeof(*r->tail), compare_records);
 	return 0;
 }
 
-/* Does the log still hold that epoch from its first block on? */
-static bool whole_epoch(const struct dp_recovering *r, uint64_t epoch)
-{
-	for (uint32_t i = 0; i < r->segment_count; i++)
-		if (!r->segments[i].bad)
-			return r->segments[i].head.epoch < epoch ||
-			       r->segments[i].head.records_before == 0;
-	return false;
-}
-
-/* Lowest sequence that the first block of that worker in the tail may have, and the highest. */
-static void expect_first(
-	const struct dp_recovering *r, const struct dp_scanned *b, uint64_t *low, uint64_t *high)
-{
-	bool seen = false;
-
-	*low = 1;
-	for (uint32_t i = 0; i < r->last.count && b->epoch == r->last.epoch; i++) {
-		if (r->last.of[i].worker == b->worker) {
-			*low = r->last.of[i].sequence + 1;
-			seen = true;
-		}
-	}
-	*high = *low;
-	if (r->damaged_before || (!seen && !whole_epoch(r, b->epoch)))
-		*high = UINT64_MAX;
-}
-
-/* Leaves each position once, and each worker's up to its first hole. */
+/* Leaves each block once, up to the first hole. */
 static void cut_tail(struct dp_recovering *r)
 {
+	uint64_t next = r->records_at;
 	uint32_t kept = 0;
-	uint64_t low = 0, high = 0;
 
 	for (uint32_t i = 0; i < r->tail_count; i++) {
 		const struct dp_scanned b = r->tail[i];
 
-		if (i == 0 || b.epoch != r->tail[i - 1].epoch || b.worker != r->tail[i - 1].worker)
-			expect_first(r, &b, &low, &high);
-		if (b.sequence > high)
-			r->out->torn_blocks++;
-		if (b.epoch < r->last.epoch || b.sequence < low || b.sequence > high)
+		if (b.records_before < next) /* once more */
 			continue;
-		low = high = b.sequence + 1;
+		if (b.records_before > next) {
+			r->out->torn_blocks++;
+			continue;
+		}
+		next += b.record_count;
 		r->tail[kept++] = b;
 	}
 	r->tail_count = kept;
-}
-
-/*
- * Back to the order in which it was written, so that every block keeps its count of records before.
- * Only where a failed segment misses a block and a later one has it does that block come first.
- */
-static void order_tail(struct dp_recovering *r)
-{
-	for (uint32_t i = 0; i < r->tail_count; i++) {
-		struct dp_scanned *b = &r->tail[i];
-
-		b->order = b->lp;
-		if (i && b[-1].epoch == b->epoch && b[-1].worker == b->worker &&
-			b[-1].order > b->order)
-			b->order = b[-1].order;
-	}
-	if (r->tail_count)
-		qsort(r->tail, r->tail_count, sizeof(*r->tail), compare_orders);
 }
 
 int dp_recover_judge(struct dp_recovering *r)
@@ -282,14 +188,12 @@ int dp_recover_judge(struct dp_recovering *r)
 
 	find_durable(r);
 	find_cuts(r);
-	rc = count_segments(r);
-	if (rc == 0)
-		rc = gather_tail(r);
+	count_segments(r);
+	rc = gather_tail(r);
 	if (rc)
 		return dp_recover_failed(r, DP_RECOVER_IO, rc, "start", "journal");
 	correct_records(r);
 	cut_tail(r);
-	order_tail(r);
 	/* What lies behind durable_lp's own segment holds nothing but tail. */
 	for (uint32_t i = 0; i < r->segment_count; i++)
 		if (!r->segments[i].bad && r->segments[i].serial > DP_LP_SERIAL(r->durable_lp))

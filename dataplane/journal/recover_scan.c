@@ -103,22 +103,15 @@ static int note_item(void *arg, const struct dp_segment_item *item)
 	return rc;
 }
 
-static int take_footer(
-	struct dp_recovering *r, struct dp_scan_segment *s, const struct dp_footer *f)
+static void take_footer(struct dp_scan_segment *s, const struct dp_footer *f)
 {
 	s->sealed = true;
 	s->end = dp_footer_end(f, s->start);
 	s->records_after = f->records_after;
 	s->last_ns = f->sealed_ns;
-	for (uint32_t i = 0; i < f->block_count; i++) {
-		const struct dp_footer_entry *e = &f->entries[i];
-
-		if (e->epoch > s->epoch_max)
-			s->epoch_max = e->epoch;
-		if (!dp_recover_see(&r->last, e->epoch, e->worker, e->sequence))
-			return -ENOMEM;
-	}
-	return 0;
+	for (uint32_t i = 0; i < f->block_count; i++)
+		if (f->entries[i].epoch > s->epoch_max)
+			s->epoch_max = f->entries[i].epoch;
 }
 
 static int scan_unsealed(struct dp_recovering *r, struct dp_scan_segment *s, const char *name)
@@ -153,7 +146,7 @@ static int scan_segment(struct dp_recovering *r, struct dp_scan_segment *s)
 	rc = dp_footer_load(&open, &f);
 	dp_segment_close(&open);
 	if (rc == 0) {
-		rc = take_footer(r, s, f);
+		take_footer(s, f);
 		free(f);
 	} else if (rc == -ENOENT) {
 		rc = scan_unsealed(r, s, name);

@@ -140,22 +140,19 @@ struct dp_view {
 
 void dp_view_fini(struct dp_view *v);
 
-/*
- * Looks for a good block at that offset, a multiple of DP_DISK_ALIGN, before `end`. 0 with *fault
- * and, when it is DP_BLOCK_OK, *out, valid until the next call; -errno of the disk.
- */
-int dp_segment_block(const struct dp_segment *s, struct dp_view *v, uint64_t offset, uint64_t end,
-	enum dp_block_fault *fault, const struct dp_block **out);
-
-/*
- * First good block at or behind `offset`, a multiple of DP_DISK_ALIGN. 1 with *found and *out; 0:
- * none before `end`; -errno.
- */
+/* What lies at a place that is a multiple of DP_DISK_ALIGN. */
 struct dp_segment_found {
-	const struct dp_block *block;
+	enum dp_block_fault fault;
+	const struct dp_block *block; /* when it is DP_BLOCK_OK; valid until the next call */
 	uint64_t offset;
-	uint64_t used_end; /* behind the last page skipped that is not all zeros; 0: none is */
+	uint64_t used_end; /* resync: behind the last page skipped that is not all zeros; 0: none */
 };
+
+/* Looks for a good block at that offset, before `end`. 0, or -errno of the disk. */
+int dp_segment_block(const struct dp_segment *s, struct dp_view *v, uint64_t offset, uint64_t end,
+	struct dp_segment_found *out);
+
+/* First good block at or behind `offset`. 1; 0: none before `end`; -errno. */
 int dp_segment_resync(const struct dp_segment *s, struct dp_view *v, uint64_t offset, uint64_t end,
 	struct dp_segment_found *out);
 

@@ -53,13 +53,13 @@ static size_t view_left(const struct dp_view *v, uint64_t offset, uint64_t end)
 }
 
 int dp_segment_block(const struct dp_segment *s, struct dp_view *v, uint64_t offset, uint64_t end,
-	enum dp_block_fault *fault, const struct dp_block **out)
+	struct dp_segment_found *out)
 {
 	struct dp_block_spot spot = {s->head.serial, offset, s->head.salt};
 	const struct dp_block *b;
 	int rc = view_at(s, v, offset, DP_BLOCK_HEAD_BYTES, end);
 
-	*fault = DP_BLOCK_SHORT;
+	*out = (struct dp_segment_found){.fault = DP_BLOCK_SHORT, .offset = offset};
 	if (rc || view_left(v, offset, end) < DP_BLOCK_HEAD_BYTES)
 		return rc;
 	b = (const struct dp_block *)(v->buf + (offset - v->at));
@@ -71,10 +71,10 @@ int dp_segment_block(const struct dp_segment *s, struct dp_view *v, uint64_t off
 			return rc;
 		b = (const struct dp_block *)(v->buf + (offset - v->at));
 	}
-	*fault = dp_block_check(b, view_left(v, offset, end), &spot);
-	if (*fault == DP_BLOCK_OK && b->appliance != s->head.appliance)
-		*fault = DP_BLOCK_PLACE_BAD;
-	*out = b;
+	out->fault = dp_block_check(b, view_left(v, offset, end), &spot);
+	if (out->fault == DP_BLOCK_OK && b->appliance != s->head.appliance)
+		out->fault = DP_BLOCK_PLACE_BAD;
+	out->block = b;
 	return 0;
 }
 
@@ -86,18 +86,16 @@ static bool all_zero(const char *at, size_t n)
 int dp_segment_resync(const struct dp_segment *s, struct dp_view *v, uint64_t offset, uint64_t end,
 	struct dp_segment_found *out)
 {
-	*out = (struct dp_segment_found){0};
-	for (; offset < end; offset += DP_DISK_ALIGN) {
-		enum dp_block_fault fault;
-		size_t page;
-		int rc = dp_segment_block(s, v, offset, end, &fault, &out->block);
+	uint64_t used_end = 0;
 
-		if (rc)
-			return rc;
-		if (fault == DP_BLOCK_OK) {
-			out->offset = offset;
-			return 1;
-		}
+	*out = (struct dp_segment_found){.fault = DP_BLOCK_SHORT, .offset = end};
+	for (; offset < end; offset += DP_DISK_ALIGN) {
+		size_t page;
+		int rc = dp_segment_block(s, v, offset, end, out);
+
+		out->used_end = used_end;
+		if (rc || out->fault == DP_BLOCK_OK)
+			return rc ? rc : 1;
 		rc = view_at(s, v, offset, 1, end);
 		if (rc)
 			return rc;
@@ -107,7 +105,7 @@ int dp_segment_resync(const struct dp_segment *s, struct dp_view *v, uint64_t of
 		if (page > DP_DISK_ALIGN)
 			page = DP_DISK_ALIGN;
 		if (!all_zero(v->buf + (offset - v->at), page))
-			out->used_end = offset + page;
+			used_end = out->used_end = offset + page;
 	}
 	return 0;
 }
@@ -155,16 +153,17 @@ static int show_blocks(struct walk *w, uint64_t end)
 	int rc = 0;
 
 	while (rc == 0 && at < end) {
+		struct dp_segment_found found;
 		const struct dp_block *b;
-		enum dp_block_fault fault;
 
-		rc = dp_segment_block(&w->segment, &w->view, at, end, &fault, &b);
+		rc = dp_segment_block(&w->segment, &w->view, at, end, &found);
 		if (rc)
 			break;
-		if (fault != DP_BLOCK_OK) {
-			rc = show_fault(w, &at, end, fault);
+		if (found.fault != DP_BLOCK_OK) {
+			rc = show_fault(w, &at, end, found.fault);
 			continue;
 		}
+		b = found.block;
 		rc = show(w, (struct dp_segment_item){.kind = DP_SEGMENT_BLOCK,
 				     .offset = at,
 				     .bytes = dp_block_disk_bytes(b->bytes),

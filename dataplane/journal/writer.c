@@ -5,12 +5,14 @@
  * `written`, a sync that held moves `durable` and releases the rings.  A failure moves `written`
  * back to `durable`: the same blocks go, in the same order, to a new segment.
  */
-#include "dataplane/journal/writer_impl.h"
+#include "dataplane/journal/writer.h"
 
 #include <assert.h>
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+
+#include "dataplane/journal/writer_impl.h"
 
 enum {
 	GROUP_BLOCKS_MAX = 512,
