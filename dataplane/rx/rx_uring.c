@@ -48,7 +48,8 @@ struct dp_uring {
 	struct socket_state sockets[DP_INPUTS_MAX];
 	uint32_t socket_count;
 	struct dp_parker *parker;
-	bool wake_armed, started;
+	bool wake_armed;
+	bool disarmed; /* something is to be armed again */
 	int64_t batch_wait_ns;
 
 	/* how many packets to wait for: arrival rate over the last window */
@@ -128,39 +129,46 @@ int dp_uring_open(const struct dp_uring_config *c, struct dp_arena *arena, struc
 
 /* ---- arming ---- */
 
-static void arm_receive(struct dp_uring *u, uint32_t i)
+static bool arm_receive(struct dp_uring *u, uint32_t i)
 {
 	struct io_uring_sqe *sqe = io_uring_get_sqe(&u->ring);
 
 	if (!sqe)
-		return; /* next burst tries again */
+		return false;
 	io_uring_prep_recvmsg_multishot(sqe, u->sockets[i].fd, &u->shape, 0);
 	sqe->flags |= IOSQE_BUFFER_SELECT;
 	sqe->buf_group = BUFFER_GROUP;
 	io_uring_sqe_set_data64(sqe, i);
 	u->sockets[i].armed = true;
+	return true;
 }
 
-static void arm_wake(struct dp_uring *u)
+static bool arm_wake(struct dp_uring *u)
 {
 	struct io_uring_sqe *sqe = io_uring_get_sqe(&u->ring);
 
 	if (!sqe)
-		return;
+		return false;
 	io_uring_prep_poll_multishot(sqe, u->parker->fd, POLLIN);
 	io_uring_sqe_set_data64(sqe, TAG_WAKE);
 	u->wake_armed = true;
+	return true;
 }
 
-static void arm_all(struct dp_uring *u)
+/* What did not go in stays noted as disarmed: the next burst tries again. 0 or -errno. */
+static int arm_all(struct dp_uring *u)
 {
+	int submitted;
+
+	u->disarmed = false;
 	for (uint32_t i = 0; i < u->socket_count; i++)
-		if (!u->sockets[i].armed)
-			arm_receive(u, i);
-	if (!u->wake_armed)
-		arm_wake(u);
-	if (io_uring_sq_ready(&u->ring))
-		io_uring_submit(&u->ring);
+		if (!u->sockets[i].armed && !arm_receive(u, i))
+			u->disarmed = true;
+	if (!u->wake_armed && !arm_wake(u))
+		u->disarmed = true;
+	submitted = io_uring_sq_ready(&u->ring) ? io_uring_submit(&u->ring) : 0;
+	u->disarmed |= submitted < 0;
+	return submitted < 0 ? submitted : 0;
 }
 
 int dp_uring_start(struct dp_uring *u, struct dp_parker *parker)
@@ -172,17 +180,24 @@ int dp_uring_start(struct dp_uring *u, struct dp_parker *parker)
 	if (err)
 		return err;
 	u->parker = parker;
-	u->started = true;
 	u->wait_packets = 1;
-	arm_all(u);
-	return 0;
+	err = arm_all(u);
+	return err < 0 ? err : 0;
 }
 
 /* ---- receiving ---- */
 
+/*
+ * A packet tells what had been dropped when it was queued, which may be less than what the socket
+ * has told since: only what is ahead is new.
+ */
 static void note_dropped(struct socket_state *s, uint32_t dropped, struct dp_counters *c)
 {
-	dp_count(c, DP_C_LOST_SOCKET, (uint32_t)(dropped - s->dropped));
+	uint32_t more = dropped - s->dropped; /* the kernel's count wraps */
+
+	if (more == 0 || more > INT32_MAX)
+		return;
+	dp_count(c, DP_C_LOST_SOCKET, more);
 	s->dropped = dropped;
 }
 
@@ -243,24 +258,36 @@ static void take_wake(struct dp_uring *u, const struct io_uring_cqe *cqe)
 		;
 }
 
-static uint32_t burst(void *ctx, struct dp_packet *out, uint32_t max, struct dp_counters *c)
+/* One look at the ring; whatever ended is armed again. */
+static uint32_t look(struct dp_uring *u, struct dp_packet *out, uint32_t max, struct dp_counters *c)
 {
-	struct dp_uring *u = ctx;
 	struct io_uring_cqe *cqes[DP_BURST_MAX];
-	uint32_t n, packets = 0;
-	bool rearm = false;
+	uint32_t packets = 0;
+	uint32_t n =
+		io_uring_peek_batch_cqe(&u->ring, cqes, max < DP_BURST_MAX ? max : DP_BURST_MAX);
 
-	n = io_uring_peek_batch_cqe(&u->ring, cqes, max < DP_BURST_MAX ? max : DP_BURST_MAX);
 	for (uint32_t i = 0; i < n; i++) {
 		if (cqes[i]->user_data == TAG_WAKE)
 			take_wake(u, cqes[i]);
 		else
 			packets += take_packet(u, cqes[i], &out[packets], c);
-		rearm |= !(cqes[i]->flags & IORING_CQE_F_MORE);
+		u->disarmed |= !(cqes[i]->flags & IORING_CQE_F_MORE);
 	}
 	io_uring_cq_advance(&u->ring, n);
-	if (rearm)
-		arm_all(u);
+	return packets;
+}
+
+static uint32_t burst(void *ctx, struct dp_packet *out, uint32_t max, struct dp_counters *c)
+{
+	struct dp_uring *u = ctx;
+	uint32_t packets = look(u, out, max, c);
+
+	if (u->disarmed) {
+		(void)arm_all(u);
+		/* no packet must mean an empty socket: a stop ends receiving on it */
+		if (!packets)
+			packets = look(u, out, max, c);
+	}
 	u->window_packets += packets;
 	return packets;
 }
