@@ -219,9 +219,6 @@ static void begin(struct dp_output *o, const struct dp_recovery *r, enum dp_posi
 	struct dp_position *p = &o->position;
 
 	if (found == DP_POSITION_FOUND) {
-		/* `lazy`: a power cut may take what was delivered already. */
-		if (p->records > r->records)
-			dp_output_forget_records(o, p->records - r->records);
 		if (p->lp > r->end_lp)
 			p->lp = r->end_lp;
 		return;
@@ -258,6 +255,9 @@ static int start(struct dp_output *o, const struct dp_output_setup *setup, const
 
 	found = dp_position_load(&o->io, o->config.name, o->appliance, p);
 	begin(o, setup->recovery, found);
+	rc = dp_output_forget_lost(o, setup->recovery);
+	if (rc)
+		return rc;
 	dp_writer_need(o->writer, o->config.slot, DP_LP_SERIAL(p->lp));
 	rc = dp_dead_init(&o->dead, &setup->dead_io, o->config.name, p->dead_bytes);
 	if (rc)

@@ -11,9 +11,8 @@ enum {
 
 /* ---- reading ---- */
 
-void dp_output_forget_records(struct dp_output *o, uint64_t lost)
+static void forget_records(struct dp_position *p, uint64_t lost)
 {
-	struct dp_position *p = &o->position;
 	uint64_t *sums[] = {&p->delivered, &p->filtered, &p->dead_letter, &p->quarantined,
 		&p->expired, &p->baseline};
 
@@ -24,7 +23,52 @@ void dp_output_forget_records(struct dp_output *o, uint64_t lost)
 		*sums[i] -= n;
 		lost -= n;
 	}
-	o->changed = true;
+}
+
+/*
+ * A start that writes the tail again puts it into one segment, which takes over at a place that our
+ * position may lie behind: then what counts is what of that segment is delivered.
+ */
+static int count_there(
+	const struct dp_position *p, struct dp_reader *reader, uint64_t end, uint64_t *records)
+{
+	struct dp_reader_block b;
+	uint64_t serial = 0;
+	int rc;
+
+	while ((rc = dp_reader_next(reader, end, &b)) == 1) {
+		const struct dp_block *in = b.block;
+		bool delivered = dp_position_delivered(p, in->epoch, in->worker, in->sequence);
+
+		if (serial && DP_LP_SERIAL(b.lp) != serial)
+			break;
+		if (!serial) {
+			*records = in->records_before;
+			if (!delivered && *records >= p->records)
+				break;
+		}
+		serial = DP_LP_SERIAL(b.lp);
+		*records += delivered ? in->record_count : 0;
+	}
+	return rc < 0 ? rc : 0;
+}
+
+int dp_output_forget_lost(struct dp_output *o, const struct dp_recovery *r)
+{
+	struct dp_position *p = &o->position;
+	uint64_t records = r->records;
+	struct dp_reader *reader;
+	int rc = dp_reader_open(&o->io, o->appliance, p->lp, &reader);
+
+	if (rc)
+		return rc;
+	rc = count_there(p, reader, r->end_lp, &records);
+	dp_reader_close(reader);
+	if (rc == 0 && p->records > records) {
+		forget_records(p, p->records - records);
+		o->changed = true;
+	}
+	return rc;
 }
 
 int dp_output_open_reader(struct dp_output *o)

@@ -70,8 +70,11 @@ int dp_output_note_refused(struct dp_output *o, uint64_t cookie, const char *why
 
 /* Starts reading at the position. 0 or -errno. */
 int dp_output_open_reader(struct dp_output *o);
-/* Records that the log has lost behind our back leave the sums as well: it counts what it holds. */
-void dp_output_forget_records(struct dp_output *o, uint64_t lost);
+/*
+ * `lazy`: a power cut may have taken what was delivered. Records that the log has lost leave the
+ * sums as well: they count what it holds. 0 or -errno.
+ */
+int dp_output_forget_lost(struct dp_output *o, const struct dp_recovery *r);
 /* Sends until a bound, the end, or a transport that takes no more; true: there was a bound. */
 bool dp_output_send_some(struct dp_output *o, const struct dp_now *now);
 
