@@ -285,7 +285,8 @@ static const struct ctl_key journal_keys[] = {
 		.help = "Log ring of each worker: what waits for the disk; a power of two"},
 	{"retention", CTL_T_DURATION, AT(struct ctl_journal, writer.retention_ns), .fallback = "0",
 		.high = DAYS(3660),
-		.help = "Keep what every output has for this long; 0 = free it as soon as may be"},
+		.help = "Keep what every output has for this long, and at least as long as a "
+			"stream's `forget`"},
 	{"retention_bytes", CTL_T_BYTES, AT(struct ctl_journal, writer.bytes_max), .fallback = "0",
 		.high = GIB(1048576),
 		.help = "Most bytes of all segments; 0 = as the file system has"},

@@ -260,6 +260,20 @@ void ctl_close_workers(struct ctl_daemon *d)
 
 /* ---- writer ---- */
 
+/*
+ * Without checkpoints a start knows of a sensor what its records say: they stay as long as the
+ * sensor is known, unless room is short.
+ */
+static int64_t retention(const struct ctl_config *c)
+{
+	int64_t keep = c->journal.writer.retention_ns;
+
+	for (uint32_t i = 0; i < c->streams.count; i++)
+		if (c->streams.streams[i].forget_ns > keep)
+			keep = c->streams.streams[i].forget_ns;
+	return keep;
+}
+
 int ctl_open_writer(struct ctl_daemon *d)
 {
 	struct dp_now now = ctl_now(&d->clock);
@@ -271,6 +285,7 @@ int ctl_open_writer(struct ctl_daemon *d)
 		.recovery = d->recovery};
 	int err;
 
+	setup.config.retention_ns = retention(d->config);
 	for (uint32_t i = 0; i < setup.log_count; i++)
 		d->writer.logs[i] = &d->workers[i].log;
 	err = dp_writer_new(&setup, &now, &d->writer.writer);

@@ -146,6 +146,27 @@ def test_alert_raised_before_a_kill_clears_after_it(
     assert alerts[0][2] == alerts[1][2], "both name the reading that raised it"
 
 
+def test_sensor_that_is_not_forgotten_is_known_after_a_restart(
+    penstockd: Start, config: Config
+) -> None:
+    """However much others have sent since: what it said last is still in the journal."""
+    config["journal"]["segment"] = "1MiB"
+    daemon = penstockd(config)
+    early = [text([reading("early", n, BOOT, temperature=1) for n in range(10)])]
+    daemon.send(early)
+    with sending(daemon.udp_address(), rate=5000, sensors=20):
+        segments = lambda: daemon.ask("status")["journal"]["segments"]  # noqa: E731
+        wait_until("three segments", lambda: segments()["made"] >= 4)
+    daemon.quiet()
+    daemon.delivered()
+    assert segments()["freed"] == 0
+    daemon.stop()
+    daemon.start()
+    assert daemon.ask("top", "--sensor", "early")["sensors"][0]["readings"] == 10
+    daemon.send(early)
+    wait_until("duplicates", lambda: daemon.settle()["readings"]["duplicate"] == 10)
+
+
 def test_new_output_starts_where_its_config_says(
     penstockd: Start, config: Config, tmp_path: Path
 ) -> None:
