@@ -74,7 +74,7 @@ class Demo:
         self.options = options
         self.terminal = Terminal()
         self.build = build_dir()
-        self.folder = ROOT / "build" / "demo"
+        self.folder = self.build / "demo"
         self.kafka: KafkaServer | None = None
         self.appliance: Appliance | None = None
         self.fleets: list[Fleet] = []
