@@ -391,6 +391,10 @@ static bool ends_anyway(const struct dp_recovering *r, const struct dp_scan_segm
 	return false;
 }
 
+/*
+ * A footer that is there may be in the cache alone: a start that was killed wrote it.  What it
+ * leaves out would count again if it went while later segments stayed.
+ */
 static int seal_all(struct dp_recovering *r)
 {
 	for (uint32_t i = 0; i < r->segment_count; i++) {
@@ -398,12 +402,12 @@ static int seal_all(struct dp_recovering *r)
 		char name[DP_SEGMENT_NAME_BYTES];
 		int h, rc;
 
-		if (s->bad || s->sealed || s->dropped)
+		if (s->bad || s->dropped)
 			continue;
 		dp_segment_name(name, s->serial);
 		rc = h = r->io.ops->open(r->io.ctx, name, DP_IO_READ | DP_IO_WRITE);
 		if (h >= 0) {
-			rc = seal(r, s, h);
+			rc = s->sealed ? r->io.ops->sync(r->io.ctx, h) : seal(r, s, h);
 			r->io.ops->close(r->io.ctx, h);
 		}
 		s->sealed = rc == 0;
