@@ -3,7 +3,6 @@
 
 #include <math.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "dataplane/journal/schema.h"
@@ -171,7 +170,7 @@ void sim_config_make(struct sim_config *c, struct sim *s)
 	c->set = (struct dp_stream_set){
 		.count = 1 + sim_below(s, SIM_STREAMS_MAX), .streams = c->streams};
 	c->inputs[0] = (struct dp_input){.format = DP_FORMAT_BINARY};
-	c->frees = sim_chance(s, 3000) && !getenv("NOFREE");
+	c->frees = sim_chance(s, 3000);
 	for (uint16_t i = 0; i < c->set.count; i++)
 		make_stream(c, i, s);
 	c->set.hash = dp_schema_hash(&c->set);

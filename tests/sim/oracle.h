@@ -44,6 +44,7 @@ struct oracle_kept { /* a reading of a sensor's present life */
 	uint32_t reading;
 	int64_t event_ns;
 	int64_t from[SIM_WINDOWS_MAX]; /* first window that it is in; INT64_MAX: late for all */
+	bool unjudged;		       /* what was closed before it is freed */
 };
 
 struct oracle_closed {
@@ -53,6 +54,7 @@ struct oracle_closed {
 
 struct oracle_sensor {
 	bool known; /* it has a slot */
+	bool cut;   /* how its life began is freed */
 	uint64_t life;
 	int64_t event_max;
 	int64_t next[SIM_WINDOWS_MAX]; /* first window not closed */

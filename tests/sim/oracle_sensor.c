@@ -78,7 +78,7 @@ static bool is_closed(const struct oracle_sensor *s, uint8_t window, int64_t sta
 static void check_closed(struct oracle *o, const struct oracle_sensor *s,
 	const struct dp_stream *st, const struct oracle_kept *kept)
 {
-	for (uint8_t w = 0; w < st->window_count; w++) {
+	for (uint8_t w = 0; w < st->window_count && !kept->unjudged; w++) {
 		const struct dp_window_def *d = &st->windows[w];
 		int64_t last = floor_div(kept->event_ns, d->slide_ns);
 
@@ -143,7 +143,7 @@ static void forget_time(struct oracle_sensor *s)
 static void forget(struct oracle_sensor *s)
 {
 	forget_time(s);
-	s->known = false;
+	s->known = s->cut = false;
 	s->raised = 0;
 	s->life = 0;
 }
@@ -160,15 +160,16 @@ void oracle_sensors_forget(struct oracle *o)
 }
 
 /* Moves the watermark; returns whether the reading is late for a window definition. */
-static bool keep(
-	struct oracle_sensor *s, const struct dp_stream *st, uint32_t reading, int64_t event_ns)
+static bool keep(struct oracle_sensor *s, const struct dp_stream *st, uint32_t reading,
+	int64_t event_ns, bool live)
 {
 	struct oracle_kept *kept;
 	bool late = false;
 
 	s->kept = grow(s->kept, s->kept_count, &s->kept_max, sizeof(*s->kept));
 	kept = &s->kept[s->kept_count++];
-	*kept = (struct oracle_kept){.reading = reading, .event_ns = event_ns};
+	*kept = (struct oracle_kept){
+		.reading = reading, .event_ns = event_ns, .unjudged = s->cut && !live};
 	if (event_ns > s->event_max)
 		s->event_max = event_ns;
 	for (uint8_t w = 0; w < st->window_count; w++) {
@@ -311,7 +312,7 @@ static void reading(struct oracle *o, const struct oracle_record *record,
 	if (r->flags & (DP_ROW_NEW_LIFE | DP_ROW_CLOCK_RESET))
 		begin_life(o, s, r, record, live);
 	if (!live && !s->known) { /* how it began is freed */
-		s->known = true;
+		s->known = s->cut = true;
 		s->life = r->life;
 	}
 	sim_check(o->sim, !live || (s->known && r->life == s->life),
@@ -321,7 +322,7 @@ static void reading(struct oracle *o, const struct oracle_record *record,
 				 (r->event_ns - r->arrival_ns > st->max_skew_ns),
 		"reading %u of sensor %u: future or not", record->reading, record->sensor);
 	if (!(r->flags & DP_ROW_FUTURE))
-		late = keep(s, st, record->reading, r->event_ns);
+		late = keep(s, st, record->reading, r->event_ns, live);
 	if (s->kept_count >= s->prune_at)
 		prune(o, s, st);
 	sim_check(o->sim, !live || late == !!(r->flags & DP_ROW_LATE),
