@@ -283,8 +283,7 @@ void dp_alert_closes(const struct dp_alerts *a, const struct dp_table *t,
 		see_close(a, t, closes, i, out);
 }
 
-/* Silence that raises; INT64_MAX when that is longer than time. */
-static int64_t silence_of(const struct dp_rule *r)
+int64_t dp_alert_silence_ns(const struct dp_rule *r)
 {
 	int64_t ns;
 
@@ -311,12 +310,12 @@ int64_t dp_alert_timer(const struct dp_alerts *a, const struct dp_table *t, uint
 
 		if (r->kind != DP_RULE_MISSING || s->raised >> i & 1)
 			continue;
-		if (silent >= silence_of(r)) {
+		if (silent >= dp_alert_silence_ns(r)) {
 			struct sample v = {.value = (double)silent / (double)DP_NS_PER_S,
 				.event_ns = s->last_arrival_ns + steady_ns - s->last_steady_ns};
 
 			list_event(&to, i, true, &v);
-		} else if (!__builtin_add_overflow(from, silence_of(r), &due)) {
+		} else if (!__builtin_add_overflow(from, dp_alert_silence_ns(r), &due)) {
 			next = due < next ? due : next;
 		}
 	}

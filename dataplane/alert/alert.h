@@ -63,6 +63,9 @@ void dp_alert_push(const struct dp_alerts *a, const struct dp_table *t, const st
 void dp_alert_closes(const struct dp_alerts *a, const struct dp_table *t,
 	const struct dp_closes *closes, struct dp_alert_events *out);
 
+/* Silence that raises a missing-data rule; INT64_MAX when that is longer than time. */
+int64_t dp_alert_silence_ns(const struct dp_rule *r);
+
 /* Missing data, by steady time since the slot's last reading. Returns the next time at which one
  * may be due for this slot; INT64_MAX: none. */
 int64_t dp_alert_timer(const struct dp_alerts *a, const struct dp_table *t, uint32_t slot,

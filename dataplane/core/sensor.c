@@ -12,6 +12,7 @@
 enum {
 	PROBES_MAX = 128, /* beyond: treated as full. At half load 1e6 random keys stay below 40 */
 	WHEEL_WORDS = DP_WHEEL / 64,
+	LOOKED_AT_MAX = 256, /* timers beyond the horizon, a call: 20 us of a worker's turn */
 };
 
 static_assert((DP_WHEEL & (DP_WHEEL - 1)) == 0, "the wheel is indexed by mask");
@@ -258,6 +259,7 @@ static int64_t next_tick(const struct dp_table *t)
 uint32_t dp_table_due(struct dp_table *t, int64_t steady_ns)
 {
 	int64_t now_tick = steady_ns / DP_WHEEL_TICK_NS;
+	uint32_t looked_at = 0;
 
 	while (t->armed) {
 		int64_t tick = next_tick(t);
@@ -273,6 +275,8 @@ uint32_t dp_table_due(struct dp_table *t, int64_t steady_ns)
 		if (due <= steady_ns)
 			return slot;
 		wheel_put(t, slot, due); /* was beyond the horizon */
+		if (++looked_at == LOOKED_AT_MAX)
+			return DP_SLOT_NONE;
 	}
 	if (now_tick > t->wheel_at)
 		t->wheel_at = now_tick; /* no bucket up to here holds anything */

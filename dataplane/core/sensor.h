@@ -37,7 +37,8 @@ struct dp_slot {
 	uint64_t life;
 	uint64_t readings; /* recorded since the slot was made */
 	int64_t event_max; /* greatest event time that moved the watermark; DP_TIME_NONE at first */
-	int64_t watermark; /* event_max - lateness; an idle close moves windows beyond it (window.h) */
+	int64_t watermark; /* event_max - lateness; an idle close moves windows beyond it (window.h)
+			    */
 	int64_t back_event;	 /* event time of the last reading counted in back_count */
 	int64_t last_arrival_ns; /* Unix */
 	int64_t last_steady_ns;
@@ -51,7 +52,7 @@ struct dp_slot {
 	uint64_t read_epoch, read_sequence;
 	uint32_t read_worker, read_index;
 	uint32_t raised;  /* bit per rule: alert is open */
-	bool rearm; /* the timer has fired since the last reading */
+	bool rearm;	  /* the timer has fired since the last reading */
 	bool idle_closed; /* windows were closed idle since the last reading */
 };
 
@@ -75,7 +76,7 @@ struct dp_table {
 	uint32_t *wheel;
 	uint64_t *wheel_used; /* bit per bucket that holds something */
 	uint32_t armed;
-	int64_t wheel_at; /* next tick to run */
+	int64_t wheel_at;	/* next tick to run */
 	int64_t heard_since_ns; /* steady; before, sensors were not listened to */
 };
 
@@ -100,8 +101,11 @@ void dp_table_remove(struct dp_table *t, uint32_t slot);
 
 /* (Re)arms the slot's one timer. */
 void dp_table_arm(struct dp_table *t, uint32_t slot, int64_t due_steady_ns);
-/* Next slot whose timer is due, disarmed, or DP_SLOT_NONE; call until then or bounded by the
- * caller. */
+/*
+ * Next slot whose timer is due, disarmed, or DP_SLOT_NONE: none is, or so many were looked at that
+ * are not due yet that the rest may wait for another call; dp_table_deadline() has passed then.
+ * Call it also while nothing is armed: the wheel keeps up with time.
+ */
 uint32_t dp_table_due(struct dp_table *t, int64_t steady_ns);
 /* Earliest time at which dp_table_due may yield something; INT64_MAX when nothing is armed. */
 int64_t dp_table_deadline(const struct dp_table *t);

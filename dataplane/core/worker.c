@@ -13,6 +13,7 @@
 
 enum {
 	TIMERS_PER_TURN = 64,
+	RING_ROUNDS_PER_TURN = 4, /* of DP_BATCH_FLUSH rows and a datagram, from each ring */
 	QUERY_SLOTS_PER_TURN = 512,
 	DRAIN_NS = 500000000, /* most that a stop goes on reading from senders that do not */
 	MARK_NS = 1000000000,
@@ -158,22 +159,21 @@ static uint32_t receive(struct dp_worker *w, const struct dp_now *now)
 	return n;
 }
 
+/* Bounded, or a peer that is faster than this worker would keep it from all else. */
 static uint32_t take_in(struct dp_worker *w, const struct dp_now *now)
 {
 	uint32_t rows = 0;
 
 	for (uint32_t i = 0; i < w->workers; i++) {
-		uint32_t n = 0;
+		uint32_t n = i == w->index ? 0 : DP_BATCH_FLUSH;
 
-		if (i == w->index)
-			continue;
-		do {
+		for (int round = 0; round < RING_ROUNDS_PER_TURN && n >= DP_BATCH_FLUSH; round++) {
 			n = dp_steer_in(&w->from[i], w->taken, now->steady_ns);
 			rows += n;
 			for (uint32_t k = 0; k < w->streams->count; k++)
 				if (w->taken[k].count >= DP_BATCH_FLUSH)
 					process(w, &w->taken[k], now);
-		} while (n >= DP_BATCH_FLUSH);
+		}
 	}
 	return rows;
 }
@@ -199,13 +199,6 @@ static void flush(struct dp_worker *w, bool all, const struct dp_now *now)
 
 /* ---- timers ---- */
 
-static void retire(
-	struct dp_worker *w, struct dp_worker_stream *ws, uint32_t slot, const struct dp_now *now)
-{
-	dp_append_retired(&w->append, &ws->table, slot, now);
-	dp_table_remove(&ws->table, slot);
-}
-
 static void fire(
 	struct dp_worker *w, struct dp_worker_stream *ws, uint32_t slot, const struct dp_now *now)
 {
@@ -224,13 +217,14 @@ static void fire(
 	}
 	missing_due = dp_alert_timer(&ws->alerts, &ws->table, slot, now->steady_ns, &ws->events);
 	s->rearm = true;
-	if (forget)
-		dp_alert_clear_all(&ws->alerts, &ws->table, slot, &ws->events);
-	dp_append_timer(&w->append, &what, now);
-	if (forget)
-		retire(w, ws, slot, now);
-	else
+	if (!forget) {
+		dp_append_timer(&w->append, &what, now);
 		arm(ws, slot, missing_due);
+		return;
+	}
+	dp_alert_clear_all(&ws->alerts, &ws->table, slot, &ws->events);
+	dp_append_retired(&w->append, &what, slot, now);
+	dp_table_remove(&ws->table, slot);
 }
 
 static bool fire_due(struct dp_worker *w, const struct dp_now *now)
@@ -244,13 +238,15 @@ static bool fire_due(struct dp_worker *w, const struct dp_now *now)
 		for (uint32_t n = 0; n < TIMERS_PER_TURN; n++) {
 			uint32_t slot;
 
-			if (dp_table_deadline(&ws->table) > now->steady_ns)
+			if (ws->table.armed && dp_table_deadline(&ws->table) > now->steady_ns)
 				break;
 			if (!dp_log_room(&w->log, need))
 				return any; /* facts wait for the journal, they are never dropped */
 			slot = dp_table_due(&ws->table, now->steady_ns);
-			if (slot == DP_SLOT_NONE)
+			if (slot == DP_SLOT_NONE) { /* or looked at enough for one turn */
+				any |= dp_table_deadline(&ws->table) <= now->steady_ns;
 				break;
+			}
 			fire(w, ws, slot, now);
 			any = true;
 		}

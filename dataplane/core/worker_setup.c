@@ -46,9 +46,9 @@ static int64_t shortest_silence(const struct dp_stream *s)
 
 	for (uint16_t i = 0; i < s->rule_count; i++) {
 		const struct dp_rule *r = &s->rules[i];
+		int64_t ns = r->kind == DP_RULE_MISSING ? dp_alert_silence_ns(r) : YEAR_NS;
 
-		if (r->kind == DP_RULE_MISSING && r->period_ns * r->count < least)
-			least = r->period_ns * r->count;
+		least = ns < least ? ns : least;
 	}
 	return least;
 }

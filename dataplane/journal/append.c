@@ -289,20 +289,22 @@ void dp_append_batch(
 	dp_count(a->counters, DP_C_RECORDS_READING, b->count);
 }
 
-void dp_append_timer(
-	const struct dp_append *a, const struct dp_brought *w, const struct dp_now *now)
+static size_t timer_bytes(const struct dp_brought *w)
 {
 	const struct dp_stream *stream = w->table->stream;
-	struct merge m = {0};
-	size_t n = 0;
+	size_t n = w->events->count * dp_rec_alert_bytes(DP_SENSOR_ID_MAX);
 
 	for (uint32_t i = 0; i < w->closes->count; i++)
 		n += dp_rec_window_bytes(
 			stream, stream->windows[w->closes->list[i].window].stats, DP_SENSOR_ID_MAX);
-	n += w->events->count * dp_rec_alert_bytes(DP_SENSOR_ID_MAX);
-	if (!n)
-		return;
-	dp_log_group(a->log, n, now->steady_ns);
+	return n;
+}
+
+static void put_timer(
+	const struct dp_append *a, const struct dp_brought *w, const struct dp_now *now)
+{
+	struct merge m = {0};
+
 	put_closes(a, w, &m, 0, now->real_ns);
 	for (; m.event < w->events->count; m.event++) {
 		const struct dp_alert_event *e = &w->events->list[m.event];
@@ -310,6 +312,17 @@ void dp_append_timer(
 		put_alert(a, w, e, NULL, 0, now->real_ns);
 	}
 	assert(m.close == w->closes->count);
+}
+
+void dp_append_timer(
+	const struct dp_append *a, const struct dp_brought *w, const struct dp_now *now)
+{
+	size_t n = timer_bytes(w);
+
+	if (!n)
+		return;
+	dp_log_group(a->log, n, now->steady_ns);
+	put_timer(a, w, now);
 }
 
 /* ---- the rest ---- */
@@ -321,13 +334,13 @@ size_t dp_append_small_bytes(void)
 		8);
 }
 
+/* Of the group that was begun. */
 static struct dp_rec_mark *put_mark(
 	const struct dp_append *a, size_t tail, const struct dp_now *now)
 {
 	struct dp_rec_mark *r;
 	uint32_t index;
 
-	dp_log_group(a->log, dp_append_small_bytes(), now->steady_ns);
 	r = dp_log_record(a->log, DP_REC_MARK, dp_rec_pad(sizeof(*r) + tail, 8), &index);
 	r->arrival_ns = now->real_ns;
 	dp_log_arrival_time(a->log, now->real_ns);
@@ -337,9 +350,12 @@ static struct dp_rec_mark *put_mark(
 
 void dp_append_mark(const struct dp_append *a, enum dp_mark_what what, const struct dp_now *now)
 {
-	struct dp_rec_mark *r = put_mark(a, sizeof(uint64_t) * DP_COUNTER_COUNT, now);
-	uint64_t *v = (uint64_t *)(r + 1);
+	struct dp_rec_mark *r;
+	uint64_t *v;
 
+	dp_log_group(a->log, dp_append_small_bytes(), now->steady_ns);
+	r = put_mark(a, sizeof(uint64_t) * DP_COUNTER_COUNT, now);
+	v = (uint64_t *)(r + 1);
 	r->head.stream = UINT16_MAX;
 	r->what = (uint8_t)what;
 	r->counter_count = DP_COUNTER_COUNT;
@@ -347,13 +363,16 @@ void dp_append_mark(const struct dp_append *a, enum dp_mark_what what, const str
 		v[i] = dp_counted(a->counters, i);
 }
 
-void dp_append_retired(const struct dp_append *a, const struct dp_table *t, uint32_t slot,
+void dp_append_retired(const struct dp_append *a, const struct dp_brought *w, uint32_t slot,
 	const struct dp_now *now)
 {
-	const struct dp_slot *s = dp_table_slot(t, slot);
-	struct dp_rec_mark *r = put_mark(a, s->id.len, now);
+	const struct dp_slot *s = dp_table_slot(w->table, slot);
+	struct dp_rec_mark *r;
 
-	r->head.stream = t->stream->index;
+	dp_log_group(a->log, timer_bytes(w) + dp_append_small_bytes(), now->steady_ns);
+	put_timer(a, w, now);
+	r = put_mark(a, s->id.len, now);
+	r->head.stream = w->table->stream->index;
 	r->what = DP_MARK_RETIRED;
 	put_id(r + 1, &r->head, &s->id);
 	dp_count(a->counters, DP_C_SENSORS_RETIRED, 1);

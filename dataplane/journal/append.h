@@ -39,8 +39,11 @@ void dp_append_timer(
 /* The counters as they stand; `what` DP_MARK_START or DP_MARK_COUNTERS. */
 void dp_append_mark(const struct dp_append *a, enum dp_mark_what what, const struct dp_now *now);
 
-/* The sensor is forgotten from here on. */
-void dp_append_retired(const struct dp_append *a, const struct dp_table *t, uint32_t slot,
+/*
+ * The same for a sensor that is forgotten from here on, with the mark that says so, in one block:
+ * a crash leaves all of it or nothing.
+ */
+void dp_append_retired(const struct dp_append *a, const struct dp_brought *w, uint32_t slot,
 	const struct dp_now *now);
 
 struct dp_gap {

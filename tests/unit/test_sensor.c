@@ -121,14 +121,16 @@ Test(sensor, timers_fire_when_due_in_any_order_of_arming)
 	for (int64_t now = START; now <= START + 201 * DP_NS_PER_S; now += 7000000) {
 		uint32_t slot;
 
-		while ((slot = dp_table_due(&table, now)) != DP_SLOT_NONE) {
+		while (dp_table_deadline(&table) <= now) {
+			slot = dp_table_due(&table, now);
+			if (slot == DP_SLOT_NONE)
+				continue; /* only so many in one call */
 			cr_assert_not(has[slot], "fires once");
 			cr_assert_leq(due[slot], now);
 			cr_assert_leq(now - due[slot], DP_WHEEL_TICK_NS + 7000000);
 			has[slot] = true;
 			fired++;
 		}
-		cr_assert(table.armed == 0 || dp_table_deadline(&table) > now);
 	}
 	cr_assert_eq(fired, SLOTS);
 	cr_assert_eq(dp_table_deadline(&table), INT64_MAX);
@@ -154,4 +156,27 @@ Test(sensor, arming_again_moves_and_removing_disarms)
 	cr_assert_eq(dp_table_due(&table, START + 2 * DP_NS_PER_S), DP_SLOT_NONE);
 	cr_assert_eq(dp_table_due(&table, START + 4 * DP_NS_PER_S), a);
 	cr_assert_eq(table.armed, 0);
+}
+
+/*
+ * All sensors of a start are armed at one moment; those due beyond the horizon lie in one bucket,
+ * which would stall a worker once each 41 s if it were walked at once.
+ */
+Test(sensor, a_bucket_of_timers_not_yet_due_is_walked_in_parts)
+{
+	const int64_t due = START + 100 * DP_NS_PER_S;
+	uint32_t calls = 0, fired = 0;
+
+	for (uint32_t i = 0; i < SLOTS; i++)
+		dp_table_arm(&table, add(i), due);
+	for (int64_t now = START; now < due; now += DP_WHEEL_TICK_NS) {
+		do {
+			cr_assert_eq(dp_table_due(&table, now), DP_SLOT_NONE);
+			calls++;
+		} while (dp_table_deadline(&table) <= now);
+	}
+	cr_assert_gt(calls, 10000 + 2, "more than a call a tick");
+	while (dp_table_due(&table, due) != DP_SLOT_NONE)
+		fired++;
+	cr_assert_eq(fired, SLOTS);
 }
