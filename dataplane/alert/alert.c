@@ -312,7 +312,7 @@ int64_t dp_alert_timer(const struct dp_alerts *a, const struct dp_table *t, uint
 			continue;
 		if (silent >= dp_alert_silence_ns(r)) {
 			struct sample v = {.value = (double)silent / (double)DP_NS_PER_S,
-				.event_ns = s->last_arrival_ns + steady_ns - s->last_steady_ns};
+				.event_ns = s->last_arrival_ns + (steady_ns - s->last_steady_ns)};
 
 			list_event(&to, i, true, &v);
 		} else if (!__builtin_add_overflow(from, dp_alert_silence_ns(r), &due)) {
