@@ -49,7 +49,7 @@ Test(mem, takes_are_aligned_and_do_not_overlap)
 
 		cr_assert_not_null(p);
 		cr_assert_eq((uintptr_t)p % align, 0);
-		cr_assert(p >= last + (last ? 3 : 0));
+		cr_assert(!last || p >= last + 3);
 		last = p;
 	}
 	cr_assert_null(dp_arena_take(&a, SIZE_MAX, 64), "a size that overflows");
