@@ -79,7 +79,7 @@ rd_kafka_conf_t *dp_kafka_conf(
 	const struct dp_kafka_property defaults[] = {
 		{"client.id", "penstock"},
 		{"partitioner", "murmur2_random"},
-		/* A missing topic is told after 5 s, not 30; one that appears is found all the same. */
+		/* A missing topic is told after 5 s, not 30; one that appears is still found. */
 		{"topic.metadata.propagation.max.ms", "5000"},
 	};
 	/* The output's own window bounds what is on its way; librdkafka's limits must not. */
