@@ -396,7 +396,8 @@ static int grow_index(struct dp_reader *r, uint64_t serial)
 
 int dp_reader_next(struct dp_reader *r, uint64_t limit, struct dp_reader_block *out)
 {
-	int rc = grow_index(r, DP_LP_SERIAL(limit));
+	/* At its very start a segment need not be there yet: a writer that found the disk full. */
+	int rc = grow_index(r, DP_LP_SERIAL(limit ? limit - 1 : 0));
 
 	while (rc == 0 && r->at < limit) {
 		if (!r->open) {
