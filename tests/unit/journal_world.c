@@ -352,6 +352,7 @@ uint32_t world_check(struct world *w, const char *what)
 			cr_assert_geq(s.next[i][k], w->lives[i][k].released,
 				"%s: life %u worker %u: %u of %u acknowledged are there", what, i,
 				k, s.next[i][k], w->lives[i][k].released);
+	cr_assert_eq(w->recovery->records, s.count * SAMPLE_RECORDS, "%s: records", what);
 	return s.count;
 }
 

@@ -71,7 +71,8 @@ void world_kill(struct world *w, bool power_cut);
 
 /*
  * Reads the whole log of the life that runs, checks that each worker's blocks of each life are
- * there densely from 1, once, in order, at least those that were released; returns their number.
+ * there densely from 1, once, in order, at least those that were released, and that the recovery's
+ * count of records says so; returns the number of blocks.
  */
 uint32_t world_check(struct world *w, const char *what);
 

@@ -165,6 +165,16 @@ Test(recover, killed_in_any_call_loses_nothing_acknowledged)
 	cr_expect_gt(kill_at_each_call(DP_SYNC_LAZY, true), 10);
 }
 
+static uint32_t segment_files(const struct world *w)
+{
+	uint32_t count = 0;
+	uint64_t serial;
+
+	for (int i = 0; i < FAKE_FILES_MAX; i++)
+		count += dp_segment_serial(w->disk.files[i].name, &serial);
+	return count;
+}
+
 /* The same for recovery itself, behind a run whose sync had failed. */
 Test(recover, killed_in_recovery_starts_again)
 {
@@ -187,6 +197,7 @@ Test(recover, killed_in_recovery_starts_again)
 		start_again(w, what);
 		count = world_check(w, what);
 		cr_expect_geq(count, 40, "%s", what);
+		cr_expect_eq(segment_files(w), w->recovery->segment_count + 1, "%s", what);
 		world_free(w);
 		if (!died)
 			break;
@@ -359,34 +370,66 @@ Test(recover, damaged_footer_is_made_again)
 }
 
 /*
- * Behind the last sync a block is lost and later ones are not: they must not count, for they may say
- * of what was lost that it was recorded.
+ * Behind the last sync a block is lost and later ones are not: they must not count, for they may
+ * say of what was lost that it was recorded.
  */
 Test(recover, tail_counts_up_to_its_first_hole)
 {
-	struct world *w = lived(DP_SYNC_ALWAYS, 2, 2, false);
-	struct fake_file *f;
+	for (uint32_t hole = 0; hole < 6; hole++) {
+		struct world *w = world_new(DP_SYNC_ALWAYS);
+		struct fake_file *f;
 
-	w->life_count = 0;
-	memset(w->lives, 0, sizeof(w->lives));
-	fake_disk_fini(&w->disk);
-	memset(&w->disk, 0, sizeof(w->disk));
-	cr_assert_eq(world_start(w), 0);
-	put_and_run(w, 2, 2);
-	world_put(w, 0, 3);
-	world_put(w, 1, 3);
-	dp_writer_step(w->writer, &w->now); /* written, not synced */
-	f = file_of(w, 1);
-	/* Group of 0,0,0,1,1,1 behind 0,0,1,1: the second of worker 0 is lost. */
-	memset(f->data + 2 * DP_DISK_ALIGN + 5 * DP_DISK_ALIGN, 0, DP_DISK_ALIGN);
-	settle(f);
-	world_kill(w, false);
-	start_again(w, "hole");
-	cr_expect_eq(world_check(w, "hole"), 4 + 1);
-	cr_expect_eq(w->recovery->torn_blocks, 4);
-	cr_expect_eq(w->recovery->records, 5 * SAMPLE_RECORDS, "what never counted is not missed");
-	cr_expect_eq(w->recovery->quarantined_records, 0);
-	world_free(w);
+		cr_assert_eq(world_start(w), 0);
+		put_and_run(w, 2, 2);
+		world_put(w, 0, 3);
+		world_put(w, 1, 3);
+		dp_writer_step(w->writer, &w->now); /* written, not synced */
+		f = file_of(w, 1);
+		memset(f->data + (2 + 4 + hole) * DP_DISK_ALIGN, 0, DP_DISK_ALIGN);
+		settle(f);
+		world_kill(w, false);
+		start_again(w, "hole");
+		cr_expect_eq(world_check(w, "hole"), 4 + hole);
+		cr_expect_eq(w->recovery->rewritten_blocks, hole ? hole : 0);
+		cr_expect_eq(w->recovery->torn_blocks, 5 - hole);
+		cr_expect_eq(
+			w->recovery->quarantined_records, 0, "what never counted is not missed");
+		world_free(w);
+	}
+}
+
+/* An output of `lazy` had read into what recovery has written again. */
+Test(recover, place_in_the_tail_goes_on_in_its_copy)
+{
+	for (uint32_t had = 0; had <= 8; had++) {
+		struct world *w = world_new(DP_SYNC_LAZY);
+		struct dp_reader_block b;
+		struct dp_reader *r;
+		uint64_t at, next;
+
+		cr_assert_eq(world_start(w), 0);
+		put_and_run(w, 1, 3);
+		world_put(w, 0, 5);
+		while (dp_writer_step(w->writer, &w->now))
+			;
+		cr_assert_eq(dp_reader_open(&w->io, w->recovery->appliance, 0, &r), 0);
+		for (uint32_t i = 0; i < had; i++)
+			cr_assert_eq(
+				dp_reader_next(
+					r, atomic_load(&dp_writer_stats(w->writer)->readable), &b),
+				1);
+		at = dp_reader_at(r);
+		dp_reader_close(r);
+		world_kill(w, false);
+		start_again(w, "tail");
+		cr_assert_eq(dp_reader_open(&w->io, w->recovery->appliance, at, &r), 0);
+		for (next = had + 1; dp_reader_next(r, w->recovery->end_lp, &b) == 1; next++)
+			cr_assert_eq(b.block->sequence, next, "behind %u: %lu", had,
+				(unsigned long)b.block->sequence);
+		cr_expect_eq(next, 9);
+		dp_reader_close(r);
+		world_free(w);
+	}
 }
 
 /* ---- refusals ---- */

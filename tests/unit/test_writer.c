@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "tests/unit/journal_world.h"
 
@@ -297,5 +298,59 @@ Test(writer, starts_on_a_full_disk)
 	world_run(w, 1000);
 	cr_expect_eq(w->lives[0][0].released, 5);
 	cr_expect_eq(stat_of(&dp_writer_stats(w->writer)->state), DP_WRITER_OK);
+	world_free(w);
+}
+
+/* Outputs say what they need only once the writer is there. */
+Test(writer, start_on_a_full_disk_frees_nothing)
+{
+	struct world *w = world_new(DP_SYNC_ALWAYS);
+
+	cr_assert_eq(world_start(w), 0);
+	for (uint32_t i = 0; i < 6; i++) {
+		world_put(w, 0, 100);
+		world_run(w, 10000);
+	}
+	cr_assert_eq(world_stop(w), 0);
+	w->config.bytes_max = 2 * DP_SEGMENT_BYTES_MIN;
+	w->config.on_full = DP_FULL_DROP_OLDEST;
+	cr_assert_eq(world_start(w), 0);
+	cr_expect_eq(stat_of(&dp_writer_stats(w->writer)->state), DP_WRITER_FULL);
+	cr_expect_eq(world_check(w, "full"), 600);
+	world_free(w);
+}
+
+static void wake(void *arg)
+{
+	atomic_fetch_add((_Atomic int *)arg, 1);
+}
+
+/* The same code on a real directory, with its own thread for the syncs. */
+Test(writer, works_on_a_real_disk)
+{
+	struct world *w = world_new(DP_SYNC_ALWAYS);
+	struct dp_io_posix *posix;
+	_Atomic int woken = 0;
+	char dir[] = "/tmp/penstock-writer-XXXXXX", command[64];
+
+	cr_assert(mkdtemp(dir));
+	w->config.retention_ns = INT64_MAX; /* time flies while a real sync is waited for */
+	for (uint32_t life = 0; life < 2; life++) {
+		cr_assert_eq(dp_io_posix_open(dir, wake, (void *)&woken, &posix, &w->io), 0);
+		cr_assert_eq(world_start(w), 0);
+		cr_expect_eq(world_check(w, "real"), life * 400);
+		for (uint32_t i = 0; i < 4; i++) {
+			world_put(w, i % 2, 100);
+			while (!dp_writer_idle(w->writer)) {
+				world_run(w, 100);
+				usleep(100);
+			}
+		}
+		cr_assert_eq(world_stop(w), 0);
+		dp_io_posix_close(posix);
+	}
+	cr_expect_gt(atomic_load(&woken), 0);
+	snprintf(command, sizeof(command), "rm -r %s", dir);
+	cr_expect_eq(system(command), 0);
 	world_free(w);
 }
