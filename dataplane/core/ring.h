@@ -5,6 +5,7 @@
  */
 #pragma once
 
+#include <assert.h>
 #include <errno.h>
 #include <stdatomic.h>
 #include <stdbool.h>
@@ -32,13 +33,15 @@ enum { DP_RING_HEAD = 8 }; /* u32 length before each message; messages start at 
 
 static inline int dp_ring_init(struct dp_ring *r, uint64_t size, struct dp_arena *arena)
 {
+	assert(size && (size & (size - 1)) == 0);
 	*r = (struct dp_ring){.size = size};
 	r->buf = dp_arena_take(arena, size, DP_CACHE_LINE);
 	return r->buf ? 0 : -ENOMEM;
 }
 
 /*
- * Room for a message of `bytes` (at most size / 2), or NULL when full. Not visible before
+ * Room for a message of `bytes` (with its head at most size / 2: a larger one might find no place
+ * even in an empty ring), or NULL when full. Not visible before
  * dp_ring_publish; several may be put before one publish.
  */
 static inline void *dp_ring_put(struct dp_ring *r, uint32_t bytes)
@@ -47,6 +50,7 @@ static inline void *dp_ring_put(struct dp_ring *r, uint32_t bytes)
 	uint64_t at = r->put & (r->size - 1);
 	uint64_t skip = r->size - at < need ? r->size - at : 0;
 
+	assert(need <= r->size / 2);
 	if (r->put + skip + need - r->tail_seen > r->size) {
 		/* R1: pairs with R2, the consumer is done with these bytes */
 		r->tail_seen = atomic_load_explicit(&r->tail, memory_order_acquire);

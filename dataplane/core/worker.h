@@ -45,8 +45,8 @@ struct dp_sensor_view {
 struct dp_sensor_query {
 	struct dp_sensor_view *views; /* [max], best first when done */
 	uint32_t max, count;
-	struct dp_sensor_id id;	     /* len 0: top N */
-	bool one_stream;	     /* only sensors of `stream` */
+	struct dp_sensor_id id; /* len 0: top N */
+	bool one_stream;	/* only sensors of `stream` */
 	uint16_t stream;
 	uint32_t stream_at, slot_at; /* worker: how far the sweep is */
 	uint64_t seen;		     /* sensors of this worker, of that stream */
@@ -64,7 +64,7 @@ struct dp_worker_config {
 	const struct dp_stream_set *streams;
 	const struct dp_input *inputs;
 	const uint32_t *slots_max;  /* per stream: sensors that this worker may hold */
-	uint32_t new_sensors_per_s; /* of this worker; 0: no limit */
+	uint32_t new_sensors_per_s; /* of this worker, over all streams; 0: no limit */
 	uint64_t seed;
 	struct dp_log_config log;
 	struct dp_worker_hooks hooks;
@@ -99,6 +99,7 @@ struct dp_worker {
 	struct dp_decode_target decoded; /* its batches: as received, mine and foreign */
 	struct dp_batch *taken;		 /* [streams->count]: from the rings */
 	struct dp_steer_peer peer;
+	struct dp_admit_rate admit_rate;
 	struct dp_append append;
 	int64_t mark_due_ns;	/* steady */
 	uint64_t mark_sum;	/* of the counters at the last mark: nothing new, no mark */

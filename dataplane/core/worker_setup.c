@@ -62,10 +62,8 @@ static int init_stream(
 	int err = dp_table_init(&ws->table, &t, &w->arena, now->steady_ns);
 
 	ws->missing_ns = shortest_silence(s);
-	ws->admit = (struct dp_admit){.table = &ws->table,
-		.counters = &w->counters,
-		.new_per_s = c->new_sensors_per_s,
-		.tokens_ns = now->steady_ns - DP_NS_PER_S};
+	ws->admit = (struct dp_admit){
+		.table = &ws->table, .counters = &w->counters, .rate = &w->admit_rate};
 	err = err ? err : dp_windows_init(&ws->windows, s, &w->counters, &w->arena);
 	err = err ? err : dp_closes_init(&ws->closes, s, &w->arena);
 	err = err ? err : dp_alerts_init(&ws->alerts, s);
@@ -103,6 +101,8 @@ static int init_worker(
 	w->streams = c->streams;
 	w->inputs = c->inputs;
 	w->hooks = c->hooks;
+	w->admit_rate = (struct dp_admit_rate){
+		.new_per_s = c->new_sensors_per_s, .tokens_ns = now->steady_ns - DP_NS_PER_S};
 	err = dp_arena_init(&w->arena, dp_worker_bytes(c));
 	if (err)
 		return err;

@@ -96,7 +96,7 @@ void dp_seen_restore(struct dp_slot *s, uint32_t boot, uint64_t seq, uint64_t se
 	m->seen |= seen << (m->top - seq);
 }
 
-static bool take_token(struct dp_admit *a, int64_t steady_ns)
+static bool take_token(struct dp_admit_rate *a, int64_t steady_ns)
 {
 	int64_t cost;
 
@@ -119,7 +119,7 @@ static uint32_t take_in(
 
 	if (a->table->slots_used == a->table->slots_max) {
 		slot = DP_SLOT_NONE;
-	} else if (!take_token(a, steady_ns)) {
+	} else if (!take_token(a->rate, steady_ns)) {
 		return DP_SLOT_NONE - 1;
 	} else {
 		slot = dp_table_add(a->table, id, hash);

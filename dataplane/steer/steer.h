@@ -19,7 +19,8 @@ static inline uint32_t dp_owner(uint64_t key, uint32_t workers)
 	return (uint32_t)(((key >> 32) * workers) >> 32);
 }
 
-/* Bytes of a ring that takes at least `groups` datagrams of the widest kind. */
+/* Bytes of a ring between two workers: some datagrams of the widest kind, thousands of a usual one.
+ */
 uint64_t dp_steer_ring_bytes(const struct dp_stream_set *streams);
 
 struct dp_steer_peer {
@@ -39,17 +40,21 @@ uint32_t dp_steer_publish(struct dp_steer_peer *p);
 
 /*
  * Appends messages of one incoming ring to the batches (by stream) until a batch holds
- * DP_BATCH_FLUSH rows or the ring is empty. Returns the number of rows taken. A row whose sender's
- * clock of arrival is `steady_ns` starts a batch's waiting time.
+ * DP_BATCH_FLUSH rows or the ring is empty. Returns the number of rows taken. The waiting time of a
+ * batch that was empty begins at `steady_ns`.
  */
 uint32_t dp_steer_in(struct dp_ring *from, struct dp_batch *batches, int64_t steady_ns);
 
 /* New sensors are taken in at a bounded rate: a bucket of one second's worth. */
+struct dp_admit_rate {
+	uint32_t new_per_s; /* 0: no limit */
+	int64_t tokens_ns;  /* steady time up to which the bucket was emptied */
+};
+
 struct dp_admit {
 	struct dp_table *table;
 	struct dp_counters *counters;
-	uint32_t new_per_s; /* 0: no limit */
-	int64_t tokens_ns;  /* steady time up to which the bucket was emptied */
+	struct dp_admit_rate *rate; /* of the worker: all its streams share it */
 };
 
 /*

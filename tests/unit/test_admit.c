@@ -12,6 +12,7 @@ static struct dp_arena arena;
 static struct dp_table table;
 static struct dp_batch batch;
 static struct dp_counters counters;
+static struct dp_admit_rate rate;
 static struct dp_admit admit;
 static uint32_t fresh_slots;
 
@@ -32,7 +33,8 @@ static void set_up(void)
 	cr_assert_eq(dp_arena_init(&arena, 8 << 20), 0);
 	cr_assert_eq(dp_table_init(&table, &c, &arena, START), 0);
 	cr_assert_eq(dp_batch_init(&batch, &stream, &arena), 0);
-	admit = (struct dp_admit){.table = &table, .counters = &counters};
+	rate = (struct dp_admit_rate){0};
+	admit = (struct dp_admit){.table = &table, .counters = &counters, .rate = &rate};
 }
 
 static void tear_down(void)
@@ -202,8 +204,8 @@ Test(admit, the_rate_of_new_sensors_refills_with_time)
 	char id[8];
 	uint32_t kept = 0;
 
-	admit.new_per_s = 10;
-	admit.tokens_ns = START - DP_NS_PER_S;
+	rate.new_per_s = 10;
+	rate.tokens_ns = START - DP_NS_PER_S;
 	for (uint32_t i = 0; i < 50; i++) {
 		snprintf(id, sizeof(id), "r%u", i);
 		row(id, 0, 0, 0, 1);
@@ -214,4 +216,24 @@ Test(admit, the_rate_of_new_sensors_refills_with_time)
 	row("late", 0, 0, 0, 1);
 	dp_admit(&admit, &batch, START + DP_NS_PER_S / 5, &on_fresh);
 	cr_assert_eq(batch.count, 1);
+}
+
+/* limits.new_sensors_per_s is of the appliance: more streams must not mean more new sensors. */
+Test(admit, streams_of_a_worker_share_the_rate)
+{
+	struct dp_table_config c = {.stream = &stream, .slots_max = 100, .seed = 2};
+	struct dp_table other;
+	uint32_t kept = 0;
+	char id[8];
+
+	cr_assert_eq(dp_table_init(&other, &c, &arena, START), 0);
+	rate = (struct dp_admit_rate){.new_per_s = 10, .tokens_ns = START - DP_NS_PER_S};
+	for (uint32_t i = 0; i < 40; i++) {
+		snprintf(id, sizeof(id), "s%u", i);
+		row(id, 0, 0, 0, 1);
+		admit.table = i % 2 ? &other : &table;
+		kept += run();
+	}
+	cr_assert_eq(kept, 10);
+	cr_assert_eq(counted(DP_C_DROP_SENSOR_RATE), 30);
 }
