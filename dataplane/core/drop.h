@@ -71,8 +71,9 @@ enum dp_counter {
 };
 
 /*
- * worker: writes; control: reads.  A plain load and store by the one writer, relaxed, so that a
- * reader sees no torn value; no read-modify-write on the path.
+ * worker: writes; control: reads.  A plain load and store by the one writer; no read-modify-write
+ * on the path.  The store releases (no cost on x86): who has read what became of a reading sees
+ * that it was decoded, so no sum of the ledger is negative for a moment.
  */
 struct dp_counters {
 	_Alignas(DP_CACHE_LINE) _Atomic uint64_t v[DP_COUNTER_COUNT];
@@ -82,7 +83,8 @@ static inline void dp_count(struct dp_counters *c, enum dp_counter which, uint64
 {
 	uint64_t now = atomic_load_explicit(&c->v[which], memory_order_relaxed);
 
-	atomic_store_explicit(&c->v[which], now + n, memory_order_relaxed);
+	/* C1: pairs with the acquire loads of control/api/ledger.c */
+	atomic_store_explicit(&c->v[which], now + n, memory_order_release);
 }
 
 static inline uint64_t dp_counted(const struct dp_counters *c, enum dp_counter which)
