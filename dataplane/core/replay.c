@@ -295,9 +295,14 @@ static uint64_t arm_all(struct dp_worker *w, const struct dp_now *now)
 		struct dp_table *t = &w->per_stream[i].table;
 
 		for (uint32_t slot = 0; slot < t->fresh; slot++) {
-			if (!dp_table_slot(t, slot)->used)
+			struct dp_slot *s = dp_table_slot(t, slot);
+
+			if (!s->used)
 				continue;
-			dp_table_slot(t, slot)->rearm = true;
+			/* heard when the clock was ahead of today's: silent from now on */
+			if (s->last_steady_ns > now->steady_ns)
+				s->last_steady_ns = now->steady_ns;
+			s->rearm = true;
 			dp_table_arm(t, slot, now->steady_ns);
 			sensors++;
 		}
