@@ -30,8 +30,10 @@ static bool post(struct ctl_api *api, const struct request *r)
 {
 	struct ctl_view *view = api->view;
 
+	/* `done` is the last that a worker writes; until then the question is not ours (Q2) */
 	for (uint32_t i = 0; i < view->worker_count; i++)
-		if (atomic_load_explicit(&view->workers[i].worker->query, memory_order_relaxed))
+		if (api->asking.query[i].views &&
+			!atomic_load_explicit(&api->asking.query[i].done, memory_order_acquire))
 			return false;
 	for (uint32_t i = 0; i < view->worker_count; i++) {
 		struct dp_sensor_query *q = &api->asking.query[i];

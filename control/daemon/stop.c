@@ -78,7 +78,8 @@ static bool all_finished(struct ctl_daemon *d)
 
 static void stop_workers(struct ctl_daemon *d, bool *hurry)
 {
-	const struct wait drain = {all_drained, DRAIN_NS, true};
+	/* not for another signal: what is on its way between workers is theirs to record */
+	const struct wait drain = {all_drained, DRAIN_NS, false};
 	const struct wait finish = {all_finished, FINISH_NS, false};
 
 	set_phase(d, DP_WORKER_DRAIN);

@@ -94,6 +94,7 @@ static void work(struct ctl_worker_thread *t)
 		/* also when a stop goes on: the last mark must hold what was lost until then */
 		if (phase != seen || now.steady_ns >= losses_due) {
 			dp_uring_losses(t->uring, &w->counters);
+			count_sensors(w); /* one that is never idle does not come to sleep_worker */
 			losses_due = now.steady_ns + LOSSES_NS;
 			seen = phase;
 		}
