@@ -4,8 +4,8 @@
  * `slot` and drops rows, window and alert read them, log writes them into a block.
  *
  * Rows of one datagram are adjacent: its first row has group = number of its rows, the others 0; of
- * a JSON array each object is a group of its own.  A numbered group (DP_ROW_NUMBERED) is one sensor's
- * and stays whole to its end.
+ * a JSON array each object is a group of its own.  A numbered group (DP_ROW_NUMBERED) is one
+ * sensor's and stays whole to its end.
  */
 #pragma once
 
@@ -30,25 +30,27 @@ enum dp_row_flag {
 };
 
 struct dp_sensor_id {
-	uint8_t len; /* 1..32; 0 = none */
+	uint8_t len;		      /* 1..32; 0 = none */
 	char bytes[DP_SENSOR_ID_MAX]; /* not terminated; bytes past len are zero */
 };
 
 struct dp_batch {
 	const struct dp_stream *stream;
 	uint32_t count;
-	int64_t oldest_ns; /* steady time the first row was appended; a batch waits DP_BATCH_WAIT_NS */
+	int64_t oldest_ns; /* steady time the first row was appended; a batch waits DP_BATCH_WAIT_NS
+			    */
 
 	/* each [DP_BATCH_MAX] */
 	struct dp_sensor_id *id;
-	uint64_t *key; /* dp_sensor_key(id): unseeded, decides the owner */
+	uint64_t *key;			/* dp_sensor_key(id): unseeded, decides the owner */
 	int64_t *event_ns, *arrival_ns; /* Unix time */
 	uint64_t *seq;
 	uint64_t *seen; /* admit: the duplicate bitmap as of this row, bit k = seq - k */
 	uint32_t *boot;
 	uint32_t *slot;
 	uint16_t *flags;
-	uint8_t *index; /* of the reading within its group; a datagram, or one object of a JSON array */
+	uint8_t *index; /* of the reading within its group; a datagram, or one object of a JSON
+			   array */
 	uint8_t *group;
 
 	float *values; /* [DP_BATCH_MAX][stream->field_count], NaN = missing */
@@ -67,7 +69,8 @@ int dp_batch_init(struct dp_batch *b, const struct dp_stream *stream, struct dp_
 /* Copies row `from` of src behind the last row of dst (same stream, room left). */
 void dp_batch_copy_row(struct dp_batch *dst, const struct dp_batch *src, uint32_t from);
 
-/* Moves row `from` down to row `to` within one batch (to <= from): stages that drop rows compact. */
+/* Moves row `from` down to row `to` within one batch (to <= from): stages that drop rows compact.
+ */
 void dp_batch_move_row(struct dp_batch *b, uint32_t to, uint32_t from);
 
 /* xxh3-64 of the id's bytes, unseeded. */

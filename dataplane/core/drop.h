@@ -42,7 +42,8 @@
 	X(DROP_STEER_FULL, "dropped.steer_full", "ring to the owning worker full")                 \
 	X(DROP_SENSOR_LIMIT, "dropped.sensor_limit", "new sensor beyond limits.memory")            \
 	X(DROP_SENSOR_RATE, "dropped.sensor_rate", "new sensor beyond limits.new_sensors_per_s")   \
-	X(DROP_JOURNAL_FULL, "dropped.journal_full", "log ring full: the journal cannot take more")\
+	X(DROP_JOURNAL_FULL, "dropped.journal_full",                                               \
+		"log ring full: the journal cannot take more")                                     \
 	X(RECORDS_READING, "records.reading", "reading records written")                           \
 	X(RECORDS_WINDOW, "records.window", "window records written")                              \
 	X(RECORDS_ALERT, "records.alert", "alert records written")                                 \
@@ -67,7 +68,7 @@ enum dp_counter {
 #define X(symbol, name, help) DP_C_##symbol,
 	DP_COUNTERS(X)
 #undef X
-	DP_COUNTER_COUNT
+		DP_COUNTER_COUNT
 };
 
 /*

@@ -22,15 +22,15 @@ enum {
 	DP_UNIT_BYTES_MAX = 16,
 	DP_SENSOR_ID_MAX = 32,
 
-	DP_DATAGRAM_BYTES_MAX = 9216,	  /* a jumbo frame's payload fits */
+	DP_DATAGRAM_BYTES_MAX = 9216, /* a jumbo frame's payload fits */
 	DP_DATAGRAM_READINGS_MAX = 64,
-	DP_BATCH_FLUSH = 64,		  /* readings; a batch is processed once it holds these */
+	DP_BATCH_FLUSH = 64, /* readings; a batch is processed once it holds these */
 	DP_BATCH_MAX = DP_BATCH_FLUSH + DP_DATAGRAM_READINGS_MAX, /* so a datagram always fits */
 
 	DP_CACHE_LINE = 64,
 	DP_DISK_ALIGN = 4096, /* blocks and segment headers start at multiples of this */
 };
 
-#define DP_BATCH_WAIT_NS  50000ll	/* oldest reading of a gathering batch waits at most this */
-#define DP_NS_PER_S	  1000000000ll
-#define DP_NS_PER_MS	  1000000ll
+#define DP_BATCH_WAIT_NS 50000ll /* oldest reading of a gathering batch waits at most this */
+#define DP_NS_PER_S	 1000000000ll
+#define DP_NS_PER_MS	 1000000ll

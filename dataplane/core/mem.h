@@ -17,7 +17,8 @@ struct dp_arena {
 int dp_arena_init(struct dp_arena *a, size_t size);
 void dp_arena_fini(struct dp_arena *a);
 
-/* `size` zeroed bytes at a multiple of `align` (a power of two), or NULL when the arena is spent. */
+/* `size` zeroed bytes at a multiple of `align` (a power of two), or NULL when the arena is spent.
+ */
 void *dp_arena_take(struct dp_arena *a, size_t size, size_t align);
 
 /* From now on this thread may not allocate; only test builds enforce it. */

@@ -226,7 +226,7 @@ static int each_block(void *arg, const struct dp_reader_block *in)
 		if (rec->kind == DP_REC_MARK &&
 			((const struct dp_rec_mark *)rec)->what != DP_MARK_RETIRED)
 			take_mark(p, b->worker, (const struct dp_rec_mark *)rec);
-		else if (rec->id_len)
+		else if (rec->id_len && rec->stream != DP_REC_NO_STREAM)
 			sensor_record(p, b, index, rec);
 		index++;
 		p->out->records++;

@@ -54,7 +54,8 @@ struct dp_rule {
 	int16_t window; /* index when the rule is on a statistic of a closed window, else -1 */
 	uint32_t stat;	/* one enum dp_stat bit when window >= 0, else 0 */
 	double threshold, hysteresis;
-	/* Consecutive readings (or windows) that must violate; periods for MISSING; 0 = only duration_ns. */
+	/* Consecutive readings (or windows) that must violate; periods for MISSING; 0 = only
+	 * duration_ns. */
 	uint32_t count;
 	int64_t duration_ns; /* or: violated without a break for this long in event time; 0 = off */
 	int64_t period_ns;   /* expected period, for DP_RULE_MISSING */
@@ -68,8 +69,8 @@ struct dp_stream {
 	char name[DP_NAME_BYTES_MAX + 1];
 	char id_key[DP_NAME_BYTES_MAX + 1];   /* JSON key that holds the sensor id */
 	char time_key[DP_NAME_BYTES_MAX + 1]; /* JSON key of the event time; "" = arrival time */
-	uint16_t index;			      /* in the config's list; what records and batches carry */
-	uint16_t number;		      /* what datagram v1 carries; unique within the set */
+	uint16_t index;	 /* in the config's list; what records and batches carry */
+	uint16_t number; /* what datagram v1 carries; unique within the set */
 	uint16_t field_count, tag_count, window_count, rule_count, model_count;
 	int64_t lateness_ns, max_skew_ns, idle_ns, forget_ns;
 	uint64_t state_hash; /* dp_stream_state_hash(): what per-sensor state depends on */
@@ -82,6 +83,6 @@ struct dp_stream {
 
 struct dp_stream_set {
 	uint32_t count;
-	uint64_t hash;		 /* xxh3 of the serialised set: dp_schema_write() */
+	uint64_t hash;		   /* xxh3 of the serialised set: dp_schema_write() */
 	struct dp_stream *streams; /* [count], streams[i].index == i */
 };

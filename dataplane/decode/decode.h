@@ -26,8 +26,8 @@ struct dp_decode_target {
  * Decodes datagram [src, end) that arrived at arrival_ns.
  *
  * Returns the number of readings, 1..64, appended to the batch of the datagram's stream (index in
- * *stream), counted as decoded; or -(int)reason, reason one of DP_C_REJ_*, with no batch changed and
- * that reason counted.  Noted counters (out of range, not finite, unknown key) go to c as well.
+ * *stream), counted as decoded; or -(int)reason, reason one of DP_C_REJ_*, with no batch changed
+ * and that reason counted.  Noted counters (out of range, not finite, unknown key) go to c as well.
  * The caller makes room first: every batch holds less than DP_BATCH_FLUSH rows.
  */
 int dp_binary_decode(const struct dp_decode_target *t, const uint8_t *src, const uint8_t *end,
@@ -49,5 +49,5 @@ int dp_json_decode(struct dp_json *p, const struct dp_decode_target *t, uint16_t
 	const uint8_t *src, const uint8_t *end, int64_t arrival_ns, struct dp_counters *c);
 
 /* Fills by_number. Stream numbers are below DP_STREAMS_MAX * 4 (checked by the config). */
-void dp_decode_target_init(struct dp_decode_target *t, const struct dp_stream_set *streams,
-	struct dp_batch *batches);
+void dp_decode_target_init(
+	struct dp_decode_target *t, const struct dp_stream_set *streams, struct dp_batch *batches);

@@ -33,10 +33,11 @@ void dp_block_finish(struct dp_block *b, const struct dp_block_spot *spot)
 
 static bool header_possible(const struct dp_block *b)
 {
-	return b->version == DP_BLOCK_VERSION && b->flags == 0 &&
-	       b->bytes > DP_BLOCK_HEAD_BYTES && b->bytes % 8 == 0 && b->record_count > 0 &&
+	return b->version == DP_BLOCK_VERSION && b->flags == 0 && b->bytes > DP_BLOCK_HEAD_BYTES &&
+	       b->bytes % 8 == 0 && b->record_count > 0 &&
 	       b->record_count <= (b->bytes - DP_BLOCK_HEAD_BYTES) / record_bytes_min &&
-	       b->reading_count <= b->record_count && b->sequence > 0;
+	       b->reading_count <= b->record_count && b->sequence > 0 &&
+	       b->worker < DP_WORKERS_MAX; /* replay and positions index by it */
 }
 
 enum dp_block_fault dp_block_check(

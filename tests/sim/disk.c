@@ -1,12 +1,13 @@
 /* The fake disk: what it keeps, what a failing sync or a power cut takes. The calls are in
  * disk_io.c.
  */
-#include "tests/sim/disk_store.h"
+#include "tests/sim/disk.h"
 
 #include <stdlib.h>
 #include <string.h>
 
 #include "dataplane/core/limits.h"
+#include "tests/sim/disk_store.h"
 
 enum { SECTORS = SIM_PAGE / SIM_SECTOR };
 

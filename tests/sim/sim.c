@@ -3,6 +3,8 @@
  * lives of the process; each ends at some step, by a kill, a power cut or a stop, and the next one
  * recovers.  The last runs in calm, in which everything must come to its end.
  */
+#include "tests/sim/sim.h"
+
 #include <inttypes.h>
 #include <signal.h>
 #include <stdio.h>

@@ -12,14 +12,14 @@
 static int parse(const char *path, const char *stream, const char *text,
 	struct ctl_attributes **out, struct ctl_errors *errors)
 {
-	struct ctl_attribute_source source = { .path = path, .stream = stream };
+	struct ctl_attribute_source source = {.path = path, .stream = stream};
 
 	return ctl_attributes_parse(&source, text, strlen(text), out, errors);
 }
 
 static struct ctl_attributes *parse_well(const char *path, const char *text)
 {
-	struct ctl_errors errors = { 0 };
+	struct ctl_errors errors = {0};
 	struct ctl_attributes *a = NULL;
 	int r = parse(path, NULL, text, &a, &errors);
 
@@ -41,12 +41,11 @@ static void expect_json(
 
 Test(attributes, csv_quotes_line_ends_and_gaps)
 {
-	struct ctl_attributes *a = parse_well("x.csv",
-		"\xef\xbb\xbfid,name,site\r\n"
-		"a,\"Boiler, \"\"4\"\"\",North\r\n"
-		"\n"
-		"b,\"two\nlines\",\n"
-		"\xc3\xa9,,South");
+	struct ctl_attributes *a = parse_well("x.csv", "\xef\xbb\xbfid,name,site\r\n"
+						       "a,\"Boiler, \"\"4\"\"\",North\r\n"
+						       "\n"
+						       "b,\"two\nlines\",\n"
+						       "\xc3\xa9,,South");
 
 	cr_expect_eq(ctl_attributes_count(a), 3);
 	expect_json(a, NULL, "a", "{\"name\":\"Boiler, \\\"4\\\"\",\"site\":\"North\"}");
@@ -66,8 +65,8 @@ Test(attributes, a_column_is_numeric_only_as_a_whole)
 
 	expect_json(a, NULL, "a",
 		"{\"lat\":52.5,\"line\":\"1\",\"serial\":\"007\",\"big\":\"1234567890123456\"}");
-	expect_json(a, NULL, "b",
-		"{\"lat\":-0.25e1,\"line\":\"A\",\"serial\":\"12\",\"big\":\"1\"}");
+	expect_json(
+		a, NULL, "b", "{\"lat\":-0.25e1,\"line\":\"A\",\"serial\":\"12\",\"big\":\"1\"}");
 	cr_expect(e->list[0].is_number);
 	cr_expect_float_eq(e->list[0].number, -2.5, 0);
 	cr_expect(!e->list[1].is_number);
@@ -76,8 +75,8 @@ Test(attributes, a_column_is_numeric_only_as_a_whole)
 
 Test(attributes, a_stream_has_entries_of_its_own)
 {
-	struct ctl_attributes *a = parse_well(
-		"x.csv", "id,stream,name\na,,any\na,air,of air\nb,air,b\n");
+	struct ctl_attributes *a =
+		parse_well("x.csv", "id,stream,name\na,,any\na,air,of air\nb,air,b\n");
 	size_t bytes = 0;
 
 	expect_json(a, "air", "a", "{\"name\":\"of air\"}");
@@ -92,8 +91,9 @@ Test(attributes, a_stream_has_entries_of_its_own)
 
 Test(attributes, yaml_is_the_same_table)
 {
-	struct ctl_attributes *a = parse_well("x.yaml", "- id: a\n  name: Gate\n  lat: 52.5\n"
-							"  note:\n- {id: 7, code: \"12\", on: true}\n");
+	struct ctl_attributes *a =
+		parse_well("x.yaml", "- id: a\n  name: Gate\n  lat: 52.5\n"
+				     "  note:\n- {id: 7, code: \"12\", on: true}\n");
 
 	expect_json(a, NULL, "a", "{\"name\":\"Gate\",\"lat\":52.5}");
 	expect_json(a, NULL, "7", "{\"code\":\"12\",\"on\":\"true\"}");
@@ -132,43 +132,43 @@ struct broken {
 };
 
 static const struct broken table[] = {
-	{ "x.csv", NULL, "", 1, 1, "", "a name is 1 to 32" },
-	{ "x.csv", NULL, "name\na\n", 1, 1, "", "no column \"id\"" },
-	{ "x.csv", NULL, "id,a,a\n", 1, 3, "a", "two columns" },
-	{ "x.csv", NULL, "id,a\nx,1,2\n", 2, 1, "", "more values" },
-	{ "x.csv", NULL, "id,a\ny,1\nx\n", 3, 1, "", "fewer values" },
-	{ "x.csv", NULL, "id,a\nx,\"1\n", 2, 2, "", "does not end" },
-	{ "x.csv", NULL, "id,a\nx,\"1\"2\n", 2, 2, "", "behind a closing quote" },
-	{ "x.csv", NULL, "id,a\nx,1\"2\n", 2, 2, "", "a quote inside" },
-	{ "x.csv", NULL, "id,a\nx,1\r2\n", 2, 2, "", "carriage return" },
-	{ "x.csv", NULL, "id,a\nx,1\ny,1\nx,2\n", 4, 1, "id", "already in x.csv:2" },
-	{ "x.csv", NULL, "id,a\nx,\xff\n", 2, 1, "", "not valid UTF-8" },
-	{ "x.csv", NULL, "id,a\n,1\n", 2, 1, "id", "must be 1 to 32 bytes" },
-	{ "x.csv", NULL, "id,a\naaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa,1\n", 2, 1, "id", "1 to 32" },
-	{ "x.csv", "air", "id,stream\nx,water\n", 2, 1, "stream", "not the stream" },
-	{ "x.txt", NULL, "id\n", 0, 0, "", "must end in .csv" },
-	{ "x.yaml", NULL, "a: 1\n", 1, 1, "", "must be a list of maps" },
-	{ "x.yaml", NULL, "- a\n", 1, 3, "", "must be a map" },
-	{ "x.yaml", NULL, "- {a: 1}\n", 1, 3, "id", "must be 1 to 32" },
-	{ "x.yaml", NULL, "- {id: a, b: [1]}\n", 1, 14, "b", "must be text or a number" },
-	{ "x.yaml", NULL, "- {id: a, b: 1, b: 2}\n", 1, 17, "[0].b", "duplicate key" },
-	{ "x.yaml", NULL, "- {id: a\n", 2, 1, "", "not valid YAML" },
+	{"x.csv", NULL, "", 1, 1, "", "a name is 1 to 32"},
+	{"x.csv", NULL, "name\na\n", 1, 1, "", "no column \"id\""},
+	{"x.csv", NULL, "id,a,a\n", 1, 3, "a", "two columns"},
+	{"x.csv", NULL, "id,a\nx,1,2\n", 2, 1, "", "more values"},
+	{"x.csv", NULL, "id,a\ny,1\nx\n", 3, 1, "", "fewer values"},
+	{"x.csv", NULL, "id,a\nx,\"1\n", 2, 2, "", "does not end"},
+	{"x.csv", NULL, "id,a\nx,\"1\"2\n", 2, 2, "", "behind a closing quote"},
+	{"x.csv", NULL, "id,a\nx,1\"2\n", 2, 2, "", "a quote inside"},
+	{"x.csv", NULL, "id,a\nx,1\r2\n", 2, 2, "", "carriage return"},
+	{"x.csv", NULL, "id,a\nx,1\ny,1\nx,2\n", 4, 1, "id", "already in x.csv:2"},
+	{"x.csv", NULL, "id,a\nx,\xff\n", 2, 1, "", "not valid UTF-8"},
+	{"x.csv", NULL, "id,a\n,1\n", 2, 1, "id", "must be 1 to 32 bytes"},
+	{"x.csv", NULL, "id,a\naaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa,1\n", 2, 1, "id", "1 to 32"},
+	{"x.csv", "air", "id,stream\nx,water\n", 2, 1, "stream", "not the stream"},
+	{"x.txt", NULL, "id\n", 0, 0, "", "must end in .csv"},
+	{"x.yaml", NULL, "a: 1\n", 1, 1, "", "must be a list of maps"},
+	{"x.yaml", NULL, "- a\n", 1, 3, "", "must be a map"},
+	{"x.yaml", NULL, "- {a: 1}\n", 1, 3, "id", "must be 1 to 32"},
+	{"x.yaml", NULL, "- {id: a, b: [1]}\n", 1, 14, "b", "must be text or a number"},
+	{"x.yaml", NULL, "- {id: a, b: 1, b: 2}\n", 1, 17, "[0].b", "duplicate key"},
+	{"x.yaml", NULL, "- {id: a\n", 2, 1, "", "not valid YAML"},
 };
 
 Test(attributes, every_mistake_is_named_with_its_place)
 {
 	for (size_t i = 0; i < sizeof(table) / sizeof(table[0]); i++) {
 		const struct broken *t = &table[i];
-		struct ctl_errors errors = { 0 };
+		struct ctl_errors errors = {0};
 		struct ctl_attributes *a = NULL;
 		int r = parse(t->path, t->stream, t->text, &a, &errors);
 		bool found = false;
 
 		for (uint32_t k = 0; k < errors.count; k++)
 			found |= errors.list[k].line == t->line &&
-				errors.list[k].column == t->column &&
-				!strcmp(errors.list[k].path, t->key) &&
-				strstr(errors.list[k].message, t->message);
+				 errors.list[k].column == t->column &&
+				 !strcmp(errors.list[k].path, t->key) &&
+				 strstr(errors.list[k].message, t->message);
 		if (r != -EINVAL || !found) {
 			ctl_errors_print(&errors, stderr);
 			cr_expect(false, "mistake %zu: wanted %u:%u %s: %s", i, t->line, t->column,
@@ -181,11 +181,11 @@ Test(attributes, every_mistake_is_named_with_its_place)
 
 Test(attributes, unknown_streams_and_missing_files_are_errors)
 {
-	static const char *const streams[] = { "air", NULL };
+	static const char *const streams[] = {"air", NULL};
 	char path[] = "/tmp/penstock-attributes-XXXXXX.csv";
 	int fd = mkstemps(path, 4);
-	struct ctl_attribute_source sources[] = { { path, NULL }, { "/nonexistent.csv", NULL } };
-	struct ctl_errors errors = { 0 };
+	struct ctl_attribute_source sources[] = {{path, NULL}, {"/nonexistent.csv", NULL}};
+	struct ctl_errors errors = {0};
 	struct ctl_attributes *a;
 
 	cr_assert(fd >= 0);

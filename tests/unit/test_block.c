@@ -91,6 +91,7 @@ Test(block, impossible_headers_have_a_name)
 		ROW(flags, 1, DP_BLOCK_HEADER_BAD),
 		ROW(durable_lp, 1, DP_BLOCK_HASH_BAD),
 		ROW(sequence, 0, DP_BLOCK_HEADER_BAD),
+		ROW(worker, DP_WORKERS_MAX, DP_BLOCK_HEADER_BAD),
 		ROW(bytes, 0, DP_BLOCK_HEADER_BAD),
 		ROW(bytes, DP_BLOCK_HEAD_BYTES, DP_BLOCK_HEADER_BAD),
 		ROW(bytes, good.bytes + 4, DP_BLOCK_HEADER_BAD),
