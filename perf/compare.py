@@ -129,7 +129,7 @@ def waited_ms(run: Run) -> float:
 
 
 def low_rate(kafka: KafkaServer, options: Options) -> Result:
-    load = Load(rate=20000, seconds=options.seconds, even=True)
+    load = Load(rate=20000, seconds=options.seconds)
     print("\n== 20,000 datagrams/s one by one, 100 bytes")
     kinds: list[type[Program]] = [Packed, Json, Naive, Good]
     found = series(kafka, options, load, kinds, latency="json")
@@ -153,7 +153,7 @@ def p99_ms(run: Run) -> float:
 
 
 def latency(kafka: KafkaServer, options: Options) -> Result:
-    load = Load(rate=5000, seconds=options.seconds, even=True)
+    load = Load(rate=5000, seconds=options.seconds)
     print("\n== send to readable at a consumer, 5,000/s, linger 1 ms")
     found = series(kafka, options, load, [JsonFast, GoodJson], latency="json good")
     text = (

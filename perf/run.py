@@ -32,7 +32,7 @@ class Load:
     readings: int = 1  # a datagram
     sensors: int = 1000
     streams: int = 1
-    even: bool = False  # one by one instead of what a quarter of a millisecond brings
+    tick_us: int = 0  # 0: each datagram in its time; else bursts
 
     def command(self, program: Program, seconds: float) -> list[str]:
         return [
@@ -44,7 +44,7 @@ class Load:
             f"streams={self.streams}",
             f"rate={self.rate}",
             f"seconds={seconds}",
-            f"even={int(self.even)}",
+            f"tick_us={self.tick_us}",
         ]
 
     def send(self, program: Program, seconds: float) -> dict[str, Any]:
@@ -201,5 +201,5 @@ def measure(kafka: KafkaServer, kind: type[Program], load: Load, latency: bool =
             run = measure_started(program, load, None)
         lost = program.stop()["lost"]
         if lost:
-            run.rejected = f"{lost} lost"
+            run.rejected = "lost: " + ", ".join(f"{n} {why}" for why, n in lost.items())
     return run

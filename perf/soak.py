@@ -79,7 +79,7 @@ def soak(kafka: KafkaServer, seconds: float) -> Result:
             if len(samples) % 60 == 1:
                 print(f"   {now:5.0f} s: {samples[-1][1] / 2**20:.1f} MiB", flush=True)
             time.sleep(1)
-        lost = program.stop()["lost"]
+        lost = sum(program.stop()["lost"].values())
     first, last = samples[0][1], samples[-1][1]
     per_minute = slope(samples) * 60
     print(f"   slope {per_minute / 1024:+.1f} KiB a minute, {lost:,} lost")

@@ -1,9 +1,9 @@
 /*
  * penstock-load PORT key=value...: sends to 127.0.0.1:PORT, then prints one line of JSON.
  *
- *   form=binary|json|influx  readings=1  sensors=1000  rate=60000 (datagrams/s, 0: as fast as it
- * goes) seconds=10  streams=1  even=0 (1: one datagram at a time instead of what a quarter of a
- *   millisecond brings)
+ *   form=binary|json|influx  readings=1  sensors=1000  streams=1
+ *   rate=60000 (datagrams/s, 0: as fast as it goes)  seconds=10
+ *   tick_us=0 (0: each datagram when its time has come; else bursts of what has come due)
  */
 #include <arpa/inet.h>
 #include <errno.h>
@@ -21,12 +21,11 @@
 
 enum { BURST = 64 };
 #define NS_PER_S 1000000000ll
-#define TICK_NS	 250000ll
 
 struct sender {
 	struct pf_load load;
 	double rate, seconds;
-	bool even;
+	int64_t tick_ns;
 	int fd;
 	uint64_t sent, bytes, refused;
 	int64_t late_max_ns; /* furthest behind the pace when about to send */
@@ -74,8 +73,8 @@ static void option(struct sender *s, const char *key, const char *value)
 		s->rate = atof(value);
 	else if (!strcmp(key, "seconds"))
 		s->seconds = atof(value);
-	else if (!strcmp(key, "even"))
-		s->even = atoi(value) != 0;
+	else if (!strcmp(key, "tick_us"))
+		s->tick_ns = atoi(value) * 1000ll;
 	else
 		die(key, "unknown option");
 }
@@ -170,7 +169,7 @@ static void pace(struct sender *s, int64_t start, uint64_t total)
 			continue;
 		}
 		next = start + (int64_t)((double)s->sent * 1e9 / s->rate) + 1;
-		sleep_until(s->even || next > now + TICK_NS ? next : now + TICK_NS);
+		sleep_until(next > now + s->tick_ns ? next : now + s->tick_ns);
 	}
 }
 
