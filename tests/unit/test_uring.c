@@ -46,7 +46,7 @@ static void open_socket(uint32_t i, uint32_t receive_bytes)
 	cr_assert_eq(getsockname(fds[i], (struct sockaddr *)&address[i], &size), 0);
 }
 
-static void open_all(uint32_t buffers, uint32_t receive_bytes)
+static void make_all(uint32_t buffers, uint32_t receive_bytes)
 {
 	struct dp_uring_config config = {.fds = fds,
 		.inputs = inputs,
@@ -65,8 +65,13 @@ static void open_all(uint32_t buffers, uint32_t receive_bytes)
 		cr_skip_test("no io_uring here");
 	cr_assert_eq(err, 0);
 	cr_assert_eq(dp_parker_init(&parker), 0);
-	cr_assert_eq(dp_uring_start(uring, &parker), 0);
 	source = dp_uring_source(uring);
+}
+
+static void open_all(uint32_t buffers, uint32_t receive_bytes)
+{
+	make_all(buffers, receive_bytes);
+	cr_assert_eq(dp_uring_start(uring, &parker), 0);
 }
 
 static void close_all(void)
@@ -214,6 +219,33 @@ Test(uring, receiving_goes_on_after_the_buffers_ran_out)
 	cr_assert_eq(drain(1), 1);
 	dp_uring_losses(uring, &counters);
 	cr_assert_eq(dp_counted(&counters, DP_C_LOST_SOCKET), 0);
+	close_all();
+}
+
+static void *receive_sealed(void *arg)
+{
+	uint32_t *got = arg;
+
+	/* the ring belongs to the thread that starts it */
+	if (dp_uring_start(uring, &parker))
+		return NULL;
+	dp_mem_seal();
+	*got = drain(400);
+	dp_uring_losses(uring, &counters);
+	return NULL;
+}
+
+Test(uring, receiving_waiting_and_arming_again_allocate_nothing)
+{
+	pthread_t thread;
+	uint32_t got = 0;
+
+	make_all(8, 8 << 20);
+	for (uint32_t i = 0; i < 400; i++)
+		send_to(i % SOCKETS, &i, sizeof(i));
+	cr_assert_eq(pthread_create(&thread, NULL, receive_sealed, &got), 0);
+	cr_assert_eq(pthread_join(thread, NULL), 0);
+	cr_assert_eq(got, 400);
 	close_all();
 }
 

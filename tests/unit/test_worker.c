@@ -722,6 +722,33 @@ static void json_load(uint32_t round)
 	send_json(0, texts[round % (sizeof(texts) / sizeof(texts[0]))]);
 }
 
+/* The longest datagrams: 64 objects, one long string, nothing but nesting. */
+static void send_long(uint32_t round)
+{
+	static const char object[] = "{\"id\":\"j4\",\"humidity\":1.5},";
+	static const char string[] = "{\"id\":\"j4\",\"more\":\"";
+	static uint8_t bytes[DP_DATAGRAM_BYTES_MAX + DP_JSON_PADDING];
+	struct queue *q = &queues[0];
+	char *at = (char *)bytes;
+
+	if (round % 3 == 0) {
+		*at++ = '[';
+		for (int i = 0; i < DP_DATAGRAM_READINGS_MAX; i++, at += sizeof(object) - 1)
+			memcpy(at, object, sizeof(object) - 1);
+		at[-1] = ']';
+	}
+	memset(at, round % 3 == 1 ? '[' : ' ',
+		DP_DATAGRAM_BYTES_MAX - (size_t)(at - (char *)bytes));
+	if (round % 3 == 2) {
+		memset(at, 'x', DP_DATAGRAM_BYTES_MAX);
+		memcpy(at, string, sizeof(string) - 1);
+		memcpy(at + DP_DATAGRAM_BYTES_MAX - 2, "\"}", 2);
+	}
+	q->list[q->put++ % QUEUE] =
+		(struct dp_packet){.data = bytes, .bytes = DP_DATAGRAM_BYTES_MAX, .input = 1};
+	turn(0, 1000);
+}
+
 /* All that a worker can meet, on a thread that may not allocate. */
 static void *sealed_load(void *arg)
 {
@@ -734,6 +761,8 @@ static void *sealed_load(void *arg)
 			send_numbered(0, sensor_of(0, i % (SENSORS_MAX + 20)), seq + i / 640, 4,
 				i % 7 ? 20 : 40);
 			json_load(i);
+			if (i % 100 < 3)
+				send_long(i % 100);
 			turn(0, 50 * DP_NS_PER_MS);
 			if (round != 1)
 				hear(0); /* round 1: the ring becomes full */
@@ -769,6 +798,8 @@ Test(worker, nothing_is_allocated_once_sealed, .timeout = 60)
 	cr_assert_gt(counted(DP_C_REJ_SYNTAX), 0);
 	cr_assert_gt(counted(DP_C_REJ_UTF8), 0);
 	cr_assert_gt(counted(DP_C_REJ_TAG), 0);
+	cr_assert_eq(counted(DP_C_REJ_OVERSIZE), 0);
+	cr_assert_gt(counted(DP_C_DECODED_READINGS), 3 * 40 * DP_DATAGRAM_READINGS_MAX);
 	cr_assert_gt(counted(DP_C_UNKNOWN_KEY), 0);
 	cr_assert_eq(in_flight(), 0);
 	finish();
