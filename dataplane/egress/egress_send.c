@@ -25,45 +25,54 @@ static void forget_records(struct dp_position *p, uint64_t lost)
 	}
 }
 
-/*
- * A start that writes the tail again puts it into one segment, which takes over at a place that our
- * position may lie behind: then what counts is what of that segment is delivered.
- */
-static int count_there(
-	const struct dp_position *p, struct dp_reader *reader, uint64_t end, uint64_t *records)
+/* Records in the log before `lp`, and those behind it in its segment that are delivered. */
+static int count_from(struct dp_output *o, uint64_t lp, uint64_t end, uint64_t *records)
 {
 	struct dp_reader_block b;
-	uint64_t serial = 0;
-	int rc;
-
-	while ((rc = dp_reader_next(reader, end, &b)) == 1) {
-		const struct dp_block *in = b.block;
-		bool delivered = dp_position_delivered(p, in->epoch, in->worker, in->sequence);
-
-		if (serial && DP_LP_SERIAL(b.lp) != serial)
-			break;
-		if (!serial) {
-			*records = in->records_before;
-			if (!delivered && *records >= p->records)
-				break;
-		}
-		serial = DP_LP_SERIAL(b.lp);
-		*records += delivered ? in->record_count : 0;
-	}
-	return rc < 0 ? rc : 0;
-}
-
-int dp_output_forget_lost(struct dp_output *o, const struct dp_recovery *r)
-{
-	struct dp_position *p = &o->position;
-	uint64_t records = r->records;
 	struct dp_reader *reader;
-	int rc = dp_reader_open(&o->io, o->appliance, p->lp, &reader);
+	bool first = true;
+	int rc = dp_reader_open(&o->io, o->appliance, lp, &reader);
 
 	if (rc)
 		return rc;
-	rc = count_there(p, reader, r->end_lp, &records);
+	while ((rc = dp_reader_next(reader, end, &b)) == 1) {
+		const struct dp_block *in = b.block;
+		bool delivered =
+			dp_position_delivered(&o->position, in->epoch, in->worker, in->sequence);
+
+		if (DP_LP_SERIAL(b.lp) != DP_LP_SERIAL(lp))
+			break;
+		if (first)
+			*records = in->records_before;
+		if (first && !delivered && *records >= o->position.records)
+			break; /* as it was left */
+		first = false;
+		*records += delivered ? in->record_count : 0;
+	}
 	dp_reader_close(reader);
+	return rc < 0 ? rc : 0;
+}
+
+/*
+ * A start that writes the tail again puts it, by worker, into one segment, which takes over at a
+ * place that our position may lie behind: then what counts is what of that segment is delivered.
+ */
+int dp_output_forget_lost(struct dp_output *o, const struct dp_recovery *r)
+{
+	struct dp_position *p = &o->position;
+	uint64_t records = r->records, from = p->lp;
+	struct dp_reader_block b;
+	struct dp_reader *reader;
+	int rc = dp_reader_open(&o->io, o->appliance, from, &reader);
+
+	if (rc)
+		return rc;
+	rc = dp_reader_next(reader, r->end_lp, &b);
+	if (rc == 1 && DP_LP_SERIAL(b.lp) != DP_LP_SERIAL(from))
+		from = DP_LP(DP_LP_SERIAL(b.lp), 0);
+	dp_reader_close(reader);
+	if (rc == 1)
+		rc = count_from(o, from, r->end_lp, &records);
 	if (rc == 0 && p->records > records) {
 		forget_records(p, p->records - records);
 		o->changed = true;
