@@ -9,7 +9,7 @@
 #include "control/daemon/log.h"
 
 enum { RECEIVE_BUFFERS = 1024 /* of DP_DATAGRAM_BYTES_MAX, a worker */ };
-#define BATCH_WAIT_NS 200000ll /* most that a packet waits for company when many come */
+#define BATCH_WAIT_NS 700000ll /* most that a packet waits for company when many come */
 
 /*
  * SO_REUSEPORT shares a port with any other process of this user that asked for the same: two

@@ -29,7 +29,7 @@ enum {
 	BUFFER_GROUP = 0,
 	TAG_WAKE = DP_INPUTS_MAX, /* user_data; below: the socket's place */
 	RATE_WINDOW_NS = 10000000,
-	WAIT_PACKETS_MAX = 32,
+	COMPANY_LEAST = 8, /* packets expected within batch_wait_ns that make the wait worth it */
 };
 
 struct socket_state {
@@ -52,10 +52,10 @@ struct dp_uring {
 	bool disarmed; /* something is to be armed again */
 	int64_t batch_wait_ns;
 
-	/* how many packets to wait for: arrival rate over the last window */
+	/* arrival rate over the last window */
 	int64_t window_began_ns;
 	uint64_t window_packets;
-	uint32_t wait_packets;
+	bool gather; /* packets wait for company */
 };
 
 static size_t buf_ring_bytes(uint32_t buffers)
@@ -180,7 +180,6 @@ int dp_uring_start(struct dp_uring *u, struct dp_parker *parker)
 	if (err)
 		return err;
 	u->parker = parker;
-	u->wait_packets = 1;
 	err = arm_all(u);
 	return err < 0 ? err : 0;
 }
@@ -311,8 +310,9 @@ struct dp_source dp_uring_source(struct dp_uring *u)
 /* ---- waiting ---- */
 
 /*
- * When packets come often enough that several would arrive within batch_wait_ns, one wake-up for
- * all of them is worth that wait: a wake costs more than a packet. Measured over windows of 10 ms.
+ * When many packets would arrive within batch_wait_ns, one wake-up for all of them is worth that
+ * wait: a wake costs as much as 20 packets. Below that each is taken at once. Measured over windows
+ * of 10 ms.
  */
 static void judge_rate(struct dp_uring *u)
 {
@@ -326,9 +326,7 @@ static void judge_rate(struct dp_uring *u)
 	if (elapsed < RATE_WINDOW_NS)
 		return;
 	expected = u->window_packets * (uint64_t)u->batch_wait_ns / (uint64_t)elapsed;
-	u->wait_packets = expected < 2			? 1
-			  : expected > WAIT_PACKETS_MAX ? WAIT_PACKETS_MAX
-							: (uint32_t)expected;
+	u->gather = expected >= COMPANY_LEAST;
 	u->window_began_ns = now;
 	u->window_packets = 0;
 }
@@ -342,11 +340,16 @@ void dp_uring_wait(struct dp_uring *u, int64_t timeout_ns)
 	judge_rate(u);
 	if (timeout_ns < 0 || timeout_ns > day)
 		timeout_ns = day;
-	if (u->wait_packets > 1 && timeout_ns > u->batch_wait_ns)
+	if (u->gather && timeout_ns > u->batch_wait_ns)
 		timeout_ns = u->batch_wait_ns;
 	ts.tv_sec = timeout_ns / DP_NS_PER_S;
 	ts.tv_nsec = timeout_ns % DP_NS_PER_S;
-	io_uring_submit_and_wait_timeout(&u->ring, &cqe, u->wait_packets, &ts, NULL);
+	/*
+	 * A socket that has packets is one thing to wake for, however many they are: with more
+	 * asked for than there are sockets only the time ends the wait.
+	 */
+	io_uring_submit_and_wait_timeout(
+		&u->ring, &cqe, u->gather ? u->socket_count + 2 : 1, &ts, NULL);
 	dp_parker_disarm(u->parker);
 }
 
