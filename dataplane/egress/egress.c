@@ -253,7 +253,10 @@ static int start(struct dp_output *o, const struct dp_output_setup *setup, const
 	enum dp_position_found found;
 	int rc;
 
-	found = dp_position_load(&o->io, o->config.name, o->appliance, p);
+	p->appliance = o->appliance;
+	rc = dp_position_load(&o->io, o->config.name, p, &found);
+	if (rc)
+		return rc;
 	begin(o, setup->recovery, found);
 	rc = dp_output_forget_lost(o, setup->recovery);
 	if (rc)

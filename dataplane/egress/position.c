@@ -29,24 +29,31 @@ static bool good(const struct dp_position *p, uint64_t appliance)
 	       p->lane_count <= DP_LANES_MAX && p->state_bytes <= sizeof(p->state);
 }
 
-enum dp_position_found dp_position_load(
-	const struct dp_io *io, const char *output, uint64_t appliance, struct dp_position *p)
+int dp_position_load(const struct dp_io *io, const char *output, struct dp_position *p,
+	enum dp_position_found *found)
 {
+	const uint64_t appliance = p->appliance;
 	char name[NAME_BYTES];
 	char known[2];
 	ssize_t n;
 
 	snprintf(name, sizeof(name), "output-%s.pos", output);
 	n = dp_io_load(io, name, p, sizeof(*p));
+	if (n < 0 && n != -ENOENT && n != -EFBIG)
+		return (int)n;
+	*found = DP_POSITION_FOUND;
 	if (n == (ssize_t)sizeof(*p) && good(p, appliance))
-		return DP_POSITION_FOUND;
+		return 0;
 	memset(p, 0, sizeof(*p));
 	p->appliance = appliance;
+	*found = DP_POSITION_LOST;
 	if (n != -ENOENT)
-		return DP_POSITION_LOST;
+		return 0;
 	snprintf(name, sizeof(name), "output-%s.known", output);
-	return dp_io_load(io, name, known, sizeof(known)) == -ENOENT ? DP_POSITION_NEW
-								     : DP_POSITION_LOST;
+	n = dp_io_load(io, name, known, sizeof(known));
+	if (n == -ENOENT)
+		*found = DP_POSITION_NEW;
+	return n < 0 && n != -ENOENT && n != -EFBIG ? (int)n : 0;
 }
 
 int dp_position_save(const struct dp_io *io, const char *output, struct dp_position *p)

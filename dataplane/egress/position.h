@@ -41,8 +41,12 @@ enum dp_position_found {
 	DP_POSITION_LOST, /* damaged, another appliance's, or gone: there was one */
 };
 
-enum dp_position_found dp_position_load(
-	const struct dp_io *io, const char *output, uint64_t appliance, struct dp_position *p);
+/*
+ * Reads the position of an output of p->appliance. 0, or -errno when the disk refuses: then nothing
+ * is known, and to begin anew would send what was delivered.
+ */
+int dp_position_load(const struct dp_io *io, const char *output, struct dp_position *p,
+	enum dp_position_found *found);
 
 /* Durable on return. 0 or -errno. Sets magic, version and hash. */
 int dp_position_save(const struct dp_io *io, const char *output, struct dp_position *p);
