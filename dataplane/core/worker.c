@@ -346,11 +346,11 @@ static bool stopping(struct dp_worker *w, uint32_t phase, bool found, const stru
 {
 	uint32_t reached = atomic_load_explicit(&w->phase_reached, memory_order_relaxed);
 
-	if (phase == DP_WORKER_DRAIN && reached < DP_WORKER_DRAIN) {
-		if (found || !rings_empty(w))
-			return true;
+	/* with nothing found the flush has worked off every batch */
+	if (phase != DP_WORKER_RUN && reached < phase && (found || !rings_empty(w)))
+		return true;
+	if (phase == DP_WORKER_DRAIN && reached < DP_WORKER_DRAIN)
 		atomic_store_explicit(&w->phase_reached, DP_WORKER_DRAIN, memory_order_release);
-	}
 	if (phase == DP_WORKER_FINISH && reached < DP_WORKER_FINISH) {
 		if (!dp_log_room(&w->log, dp_append_small_bytes()))
 			return true;

@@ -659,6 +659,27 @@ Test(worker, a_drained_worker_still_takes_what_others_send)
 	finish();
 }
 
+/* More than one turn takes; and nobody asks the drained worker again whether its rings are empty.
+ */
+Test(worker, the_end_waits_for_what_is_in_the_rings)
+{
+	start(2, 0);
+	settle();
+	atomic_store(&workers[0].phase, DP_WORKER_DRAIN);
+	atomic_store(&workers[1].phase, DP_WORKER_DRAIN);
+	turn(1, 1000);
+	for (uint32_t i = 0; i < 2000; i++)
+		send_numbered(0, sensor_of(1, 0), i, 1, 20);
+	while (atomic_load(&workers[0].phase_reached) != DP_WORKER_DRAIN)
+		turn(0, 1000);
+	atomic_store(&workers[0].phase, DP_WORKER_FINISH);
+	atomic_store(&workers[1].phase, DP_WORKER_FINISH);
+	settle();
+	cr_assert_eq(atomic_load(&workers[1].phase_reached), DP_WORKER_FINISH);
+	cr_assert_eq(counted(DP_C_RECORDED), 2000);
+	finish();
+}
+
 Test(worker, senders_that_do_not_stop_do_not_stop_a_stop)
 {
 	uint32_t turns = 0;
