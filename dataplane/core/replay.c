@@ -139,6 +139,12 @@ static void apply_reading(const struct target *t, const struct dp_rec_reading *r
 	struct dp_slot *s = dp_table_slot(&t->ws->table, t->slot);
 	const float *values = dp_rec_values(r);
 
+	/* in a slot that is not new: the mark that retired the old life was lost, with what it saw
+	 */
+	if (r->flags & DP_ROW_NEW_LIFE) {
+		memset(s->seen, 0, sizeof(s->seen));
+		s->readings = 0;
+	}
 	dp_window_replay_reading(&t->ws->windows, &t->ws->table, t->slot, r, values);
 	dp_alert_replay_reading(&t->ws->alerts, &t->ws->table, t->slot, r, values);
 	if ((r->flags & DP_ROW_NUMBERED) && r->group) {
