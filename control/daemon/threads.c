@@ -114,6 +114,8 @@ static void *worker_main(void *arg)
 	struct ctl_worker_thread *t = arg;
 	int err = pin(t);
 
+	dp_mem_populate(t->worker->log.ring, t->worker->log.ring_bytes);
+	dp_mem_populate(t->arena.base, t->arena.used);
 	err = err ? err : dp_uring_start(t->uring, &t->parker);
 	if (!err)
 		dp_mem_seal();

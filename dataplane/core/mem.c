@@ -97,6 +97,14 @@ void *dp_arena_take(struct dp_arena *a, size_t size, size_t align)
 	return a->base + at; /* anonymous memory, handed out once: zero */
 }
 
+void dp_mem_populate(void *at, size_t bytes)
+{
+	size_t before = (uintptr_t)at & (page_bytes - 1);
+
+	/* An older kernel refuses: then each page comes with its first use. */
+	(void)madvise((char *)at - before, bytes + before, MADV_POPULATE_WRITE);
+}
+
 void dp_mem_seal(void)
 {
 	sealed = true;

@@ -21,6 +21,12 @@ void dp_arena_fini(struct dp_arena *a);
  */
 void *dp_arena_take(struct dp_arena *a, size_t size, size_t align);
 
+/*
+ * Gives the bytes their pages now, near this thread's core; without it each first use of a page is
+ * a fault on the path (measured here: 0.2 us a reading until the log ring has gone round once).
+ */
+void dp_mem_populate(void *at, size_t bytes);
+
 /* From now on this thread may not allocate; only test builds enforce it. */
 void dp_mem_seal(void);
 bool dp_mem_sealed(void);

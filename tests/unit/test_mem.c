@@ -5,6 +5,7 @@
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 
 #if defined(__has_feature)
 #if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
@@ -80,4 +81,21 @@ Test(mem, sealed_thread_that_allocates_aborts, .signal = SIGABRT)
 	cr_assert_not(dp_mem_sealed());
 	dp_mem_seal();
 	kept = malloc(10);
+}
+
+/* Else the path has a fault for each page until the log ring has gone round. */
+Test(mem, populated_pages_are_there_before_their_first_use)
+{
+	const size_t page = 4096, bytes = 1 << 20;
+	unsigned char there[257];
+	struct dp_arena a;
+
+	cr_assert_eq(dp_arena_init(&a, 2 * bytes), 0);
+	if (madvise(a.base, page, MADV_POPULATE_WRITE))
+		cr_skip_test("a kernel before 5.14");
+	dp_mem_populate(a.base + page + 100, bytes);
+	cr_assert_eq(mincore(a.base + page, bytes + page, there), 0);
+	for (size_t i = 0; i < sizeof(there); i++)
+		cr_assert(there[i] & 1, "page %zu", i);
+	dp_arena_fini(&a);
 }
