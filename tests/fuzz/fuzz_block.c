@@ -63,6 +63,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		b->version = DP_BLOCK_VERSION;
 		b->flags = 0;
 		b->durable_lp = 0;
+		b->worker %= DP_WORKERS_MAX;
 		b->sequence |= 1;
 		b->bytes = (uint32_t)size;
 		b->record_count = 1;
