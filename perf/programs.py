@@ -15,7 +15,7 @@ import machine
 import telegraf
 from places import BUILD, ROOT, WORK, KafkaServer
 
-PARTITIONS = 4
+PARTITIONS = 1
 RECEIVE_BUFFER_BYTES = 8 << 20  # of every program's socket, as the kernel counts it
 
 

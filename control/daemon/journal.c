@@ -44,6 +44,8 @@ static int open_disk(struct ctl_daemon *d)
 	} else {
 		err = ctl_make_folder(dir);
 		err = err ? err : dp_io_posix_open(dir, wake_writer, d, &d->posix, &d->io);
+		if (!err && d->config->journal.writer.sync == DP_SYNC_LAZY)
+			dp_io_posix_sync_seldom(d->posix);
 	}
 	if (err) {
 		ctl_log(CTL_ERROR, "journal: %s: %s; %s", dir ? dir : "in memory", strerror(-err),

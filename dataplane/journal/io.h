@@ -31,7 +31,7 @@ struct dp_io_ops {
 	/* All of it or -errno; what a failed write left is not known. */
 	int (*pwritev)(void *ctx, int h, const struct iovec *iov, int iov_count, uint64_t offset);
 	/* Allocates and writes zeros from the file's end up to `size`, so that later writes need no
-	 * metadata. */
+	 * metadata (but see dp_io_posix_sync_seldom). */
 	int (*zero)(void *ctx, int h, uint64_t size);
 	int (*truncate)(void *ctx, int h, uint64_t size);
 	int (*sync)(void *ctx, int h); /* fdatasync, waits */
@@ -57,6 +57,12 @@ struct dp_io_posix;
 int dp_io_posix_open(const char *dir, void (*wake)(void *arg), void *arg, struct dp_io_posix **out,
 	struct dp_io *io);
 void dp_io_posix_close(struct dp_io_posix *p);
+
+/*
+ * From now on `zero` takes the space and writes nothing: half the copying, but a later write needs
+ * metadata and the sync after it commits that too. For syncs that are rare.
+ */
+void dp_io_posix_sync_seldom(struct dp_io_posix *p);
 
 /* Files in memory (memfd), for `journal.sync: off`: the same code path, nothing on disk. */
 struct dp_io_memory;

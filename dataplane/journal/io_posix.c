@@ -27,6 +27,7 @@ struct dp_io_posix {
 	void (*wake)(void *arg);
 	void *wake_arg;
 	char *zeros; /* [ZERO_CHUNK] */
+	bool sync_seldom;
 
 	pthread_t thread;
 	pthread_mutex_t mutex; /* of what follows */
@@ -211,6 +212,8 @@ static int posix_zero(void *ctx, int h, uint64_t size)
 	at = (uint64_t)st.st_size;
 	if (at >= size)
 		return 0;
+	if (p->sync_seldom && fallocate(h, 0, (off_t)at, (off_t)(size - at)) == 0)
+		return 0;
 	/* The size stays: it says how far the zeros are written. */
 	if (fallocate(h, FALLOC_FL_KEEP_SIZE, (off_t)at, (off_t)(size - at)) && errno != EOPNOTSUPP)
 		return -errno;
@@ -394,6 +397,11 @@ free_zeros:
 free_p:
 	free(p);
 	return rc;
+}
+
+void dp_io_posix_sync_seldom(struct dp_io_posix *p)
+{
+	p->sync_seldom = true;
 }
 
 void dp_io_posix_close(struct dp_io_posix *p)
