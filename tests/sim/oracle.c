@@ -198,6 +198,7 @@ static void add_record(struct oracle *o, const struct dp_rec *rec, const struct 
 		", sensor %u, in epoch %" PRIu64 " and %" PRIu64,
 		rec->kind, r->id[1], r->id[0], r->sensor, b->epoch,
 		o->blocks[o->records[before].block].epoch);
+	r->again = before != SIM_MAP_NONE;
 	sim_map_put(&o->ids, r->id[0], r->id[1], o->record_count);
 	if (rec->kind == DP_REC_READING)
 		r->reading = check_reading(o, (const struct dp_rec_reading *)rec, r->sensor);

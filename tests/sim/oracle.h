@@ -38,6 +38,7 @@ struct oracle_record {
 	uint32_t sensor;  /* index in the network's list; UINT32_MAX: of none */
 	uint32_t reading; /* its number; UINT32_MAX: not a reading */
 	uint8_t kind;
+	bool again; /* one of the same id was there before, and is lost or freed */
 };
 
 struct oracle_kept { /* a reading of a sensor's present life */

@@ -187,10 +187,10 @@ void oracle_file_end(struct oracle *o, uint32_t output, const char *text, size_t
 
 		sim_check(o->sim, oracle_takes(o, output, record) && (!lost || !exact),
 			"file: line %u should not be there", l.count);
-		sim_check(o->sim, !there[record] || !exact,
+		sim_check(o->sim, !there[record] || !exact || r->again,
 			"file: line %u is there for the second time", l.count);
 		there[record] = 1;
-		if (!exact || r->sensor == UINT32_MAX)
+		if (!exact || r->again || r->sensor == UINT32_MAX)
 			continue;
 		sim_check(o->sim, record >= last[r->sensor], "file: line %u is out of order",
 			l.count);
@@ -198,7 +198,8 @@ void oracle_file_end(struct oracle *o, uint32_t output, const char *text, size_t
 	}
 	for (; next < o->record_count && missing == SIM_MAP_NONE; next++)
 		if (o->blocks[o->records[next].block].state != ORACLE_LOST &&
-			oracle_takes(o, output, next) && !there[next])
+			oracle_takes(o, output, next) && !there[next] &&
+			oracle_find(o, o->records[next].id) == next)
 			missing = next;
 	free(there);
 	free(last);
