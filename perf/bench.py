@@ -31,6 +31,7 @@ BROKER = {"log.retention.check.interval.ms": "5000", "log.segment.delete.delay.m
 Bench = Callable[[KafkaServer, Options], Result]
 BENCHES: list[tuple[Bench, set[str]]] = [
     (compare.main_rows, {"packed", "json", "always", "telegraf"}),
+    (compare.bursts, {"packed-bursts", "json-bursts"}),
     (compare.low_rate, {"low-rate", "low-rate-json", "low-rate-wait"}),
     (compare.latency, {"latency"}),
     (compare.sixteen, {"packed-16", "json-16", "always-16"}),
