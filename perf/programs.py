@@ -181,7 +181,7 @@ class Penstock(Program):
     output = "packed"  # packed, json, file or off
     sync = "lazy"
     gather = "5ms"  # most that a record waits for its block; librdkafka's linger in the peers
-    linger = ""  # of the output; "": as the product comes
+    linger = ""  # of the output; "", here and above: as the product comes
     windows: tuple[dict[str, str], ...] = (WINDOW,)
     streams = 1
 
@@ -225,6 +225,8 @@ class Penstock(Program):
             }
             for i in range(self.streams)
         ]
+        journal = {"dir": str(self.folder / "state"), "sync": self.sync}
+        journal |= {"linger": self.gather} if self.gather else {}
         one = {"name": "udp", "format": self.form, "listen": f"127.0.0.1:{self.port}"}
         one |= {"receive_buffer": RECEIVE_BUFFER_BYTES}
         one |= {"stream": "sensors"} if self.form == "json" else {}
@@ -233,11 +235,7 @@ class Penstock(Program):
             "workers": 1,
             "streams": streams,
             "inputs": [one],
-            "journal": {
-                "dir": str(self.folder / "state"),
-                "sync": self.sync,
-                "linger": self.gather,
-            },
+            "journal": journal,
             "outputs": self._output(),
             "api": {"socket": self.socket},
         }

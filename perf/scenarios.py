@@ -26,6 +26,7 @@ class Served(Penstock):
     form = "json"
     output = "json"
     sync = "always"
+    gather = linger = ""
 
     def config(self) -> dict[str, Any]:
         config = super().config()
