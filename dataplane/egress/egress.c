@@ -13,6 +13,7 @@
 
 #define BACKOFF_MIN_NS (50 * DP_NS_PER_MS)
 #define BACKOFF_MAX_NS (5 * DP_NS_PER_S)
+#define REPORTS_NS     (20 * DP_NS_PER_MS) /* most that a report waits to be looked at */
 
 enum output_state { STATE_RUNNING, STATE_BROKEN, STATE_DISK, STATE_STOPPED };
 
@@ -141,6 +142,7 @@ bool dp_output_step(struct dp_output *o, const struct dp_now *now)
 
 	if (o->stopped)
 		return false;
+	o->served_ns = now->steady_ns;
 	if (mend(o, now)) {
 		/* Also when it broke: what it reported before that is behind it, and behind us. */
 		bool up = dp_output_serve(o, now);
@@ -158,6 +160,19 @@ bool dp_output_step(struct dp_output *o, const struct dp_now *now)
 	return more && !o->broken && !o->disk;
 }
 
+/*
+ * Reports only make room and move the position: while there is room for as much again they wait for
+ * the next block or REPORTS_NS, which spares a wake-up a block.
+ */
+static bool reports_may_wait(const struct dp_output *o)
+{
+	uint64_t count = dp_flights_count(&o->flights);
+
+	return o->transport.ops->wake_fd && count && !o->broken && !o->disk &&
+	       !o->sending.pending && count <= o->config.window_blocks / 2 &&
+	       o->flights.bytes <= o->config.window_bytes / 2;
+}
+
 int64_t dp_output_deadline(const struct dp_output *o)
 {
 	int64_t deadline = INT64_MAX;
@@ -170,6 +185,8 @@ int64_t dp_output_deadline(const struct dp_output *o)
 		deadline = o->transport.ops->deadline(o->transport.ctx);
 	if (o->changed && o->saved_ns + o->config.save_interval_ns < deadline)
 		deadline = o->saved_ns + o->config.save_interval_ns;
+	if (reports_may_wait(o) && o->served_ns + REPORTS_NS < deadline)
+		deadline = o->served_ns + REPORTS_NS;
 	return deadline;
 }
 
@@ -202,7 +219,9 @@ const struct dp_output_stats *dp_output_stats(const struct dp_output *o)
 
 int dp_output_wake_fd(const struct dp_output *o)
 {
-	return o->transport.ops->wake_fd ? o->transport.ops->wake_fd(o->transport.ctx) : -1;
+	const struct dp_transport_ops *ops = o->transport.ops;
+
+	return ops->wake_fd && !reports_may_wait(o) ? ops->wake_fd(o->transport.ctx) : -1;
 }
 
 size_t dp_output_trouble(const struct dp_output *o, char *text, size_t size)

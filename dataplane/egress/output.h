@@ -49,7 +49,7 @@ struct dp_output {
 	bool broken, disk, changed, stopped;
 	bool unsaved;		      /* the last save failed */
 	int64_t backoff_ns, retry_ns; /* steady; for whatever is wrong */
-	int64_t saved_ns;
+	int64_t saved_ns, served_ns;
 	struct dp_output_stats stats;
 };
 

@@ -255,11 +255,18 @@ static void side_close(void *ctx)
 	o->last_block = 0;
 }
 
+static int side_wake_fd(void *ctx)
+{
+	(void)ctx;
+	return 7;
+}
+
 static const struct dp_transport_ops side_ops = {
 	.send = side_send,
 	.serve = side_serve,
 	.reopen = side_reopen,
 	.deadline = side_deadline,
+	.wake_fd = side_wake_fd,
 	.close = side_close,
 };
 
@@ -591,6 +598,37 @@ Test(egress, needs_the_log_from_the_saved_position)
 	w->now.steady_ns = 1 + 1000 * MS;
 	dp_output_step(w->out, &w->now);
 	cr_expect_eq(w->log.needed, DP_LP_SERIAL(lp_of(40)));
+	free_world(w);
+}
+
+/* Reports do not wake it one by one; a window that fills, or a message that waits, lets them. */
+Test(egress, reports_wait_while_there_is_room)
+{
+	struct world *w = new_world(4);
+
+	w->setup.config.form = DP_FORM_PACKED;
+	w->setup.config.save_interval_ns = 1000 * MS;
+	w->side.hold = 1;
+	start(w);
+	cr_expect_eq(dp_output_wake_fd(w->out), 7, "nothing is on its way");
+	while (dp_output_step(w->out, &w->now))
+		;
+	cr_expect_eq(dp_output_wake_fd(w->out), -1);
+	cr_expect_eq(dp_output_deadline(w->out), w->now.steady_ns + 20 * MS);
+	w->setup.config.window_blocks = 4;
+	start(w);
+	while (dp_output_step(w->out, &w->now))
+		;
+	cr_expect_eq(dp_output_wake_fd(w->out), 7, "more than half of the window is on its way");
+	w->setup.config.window_blocks = 8;
+	w->side.again = 1;
+	start(w);
+	while (dp_output_step(w->out, &w->now))
+		;
+	cr_expect_eq(dp_output_wake_fd(w->out), 7, "the other side takes no more");
+	w->side.again = w->side.hold = 0;
+	drain(w);
+	cr_expect_eq(dp_output_wake_fd(w->out), 7);
 	free_world(w);
 }
 
