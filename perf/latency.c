@@ -15,14 +15,10 @@
 #include <string.h>
 #include <time.h>
 
-enum { SAMPLES_MAX = 1 << 23, TIMEOUT_MS = 10000 };
-#define NS_PER_S 1000000000ll
+#include "perf/samples.h"
 
-struct samples {
-	uint32_t *us;
-	size_t count;
-	uint64_t below_zero; /* clocks: none on one machine */
-};
+enum { TIMEOUT_MS = 10000 };
+#define NS_PER_S 1000000000ll
 
 static volatile sig_atomic_t stop, forget;
 
@@ -136,15 +132,7 @@ static int64_t time_behind(const char *text, const char *key)
 	return *p == '"' ? iso_ns(p + 1) : strtoll(p, NULL, 10);
 }
 
-static void sample(struct samples *s, int64_t ns)
-{
-	if (ns < 0)
-		s->below_zero++;
-	else if (s->count < SAMPLES_MAX)
-		s->us[s->count++] = ns / 1000 > UINT32_MAX ? UINT32_MAX : (uint32_t)(ns / 1000);
-}
-
-static void take(const rd_kafka_message_t *m, struct samples *total, struct samples *waited)
+static void take(const rd_kafka_message_t *m, struct pf_samples *total, struct pf_samples *waited)
 {
 	char text[4096];
 	size_t n = m->len < sizeof(text) - 1 ? m->len : sizeof(text) - 1;
@@ -159,48 +147,22 @@ static void take(const rd_kafka_message_t *m, struct samples *total, struct samp
 		sent = time_behind(text, "\"time\":");
 	if (sent < 0)
 		return;
-	sample(total, ts.tv_sec * NS_PER_S + ts.tv_nsec - sent);
+	pf_sample(total, ts.tv_sec * NS_PER_S + ts.tv_nsec - sent);
 	arrival = time_behind(text, "\"arrival\":");
 	if (arrival >= 0)
-		sample(waited, arrival - sent);
-}
-
-/* ---- the end ---- */
-
-static int compare(const void *a, const void *b)
-{
-	uint32_t x = *(const uint32_t *)a, y = *(const uint32_t *)b;
-
-	return x < y ? -1 : x > y;
-}
-
-static void print(const char *name, struct samples *s)
-{
-	static const double at[] = {0.5, 0.9, 0.99, 0.999, 1};
-	static const char *const names[] = {"p50", "p90", "p99", "p999", "max"};
-
-	qsort(s->us, s->count, sizeof(s->us[0]), compare);
-	printf("\"%s\":{\"count\":%zu,\"below_zero\":%llu", name, s->count,
-		(unsigned long long)s->below_zero);
-	for (int i = 0; s->count && i < 5; i++)
-		printf(",\"%s\":%u", names[i], s->us[(size_t)((double)(s->count - 1) * at[i])]);
-	printf("}");
+		pf_sample(waited, arrival - sent);
 }
 
 int main(int argc, char **argv)
 {
 	struct sigaction action = {.sa_handler = on_signal};
-	struct samples total = {0}, waited = {0};
+	struct pf_samples total = {0}, waited = {0};
 	rd_kafka_message_t *m;
 	rd_kafka_t *rk;
 	int at_end = 0, partitions;
 
 	if (argc != 3)
 		die("usage", "BROKERS TOPIC");
-	total.us = malloc(SAMPLES_MAX * sizeof(*total.us));
-	waited.us = malloc(SAMPLES_MAX * sizeof(*waited.us));
-	if (!total.us || !waited.us)
-		die("memory", "none left");
 	sigaction(SIGTERM, &action, NULL);
 	sigaction(SIGUSR1, &action, NULL);
 	rk = open_consumer(argv[1]);
@@ -218,9 +180,9 @@ int main(int argc, char **argv)
 		rd_kafka_message_destroy(m);
 	}
 	printf("{");
-	print("total", &total);
+	pf_samples_print("total", &total);
 	printf(",");
-	print("waited", &waited);
+	pf_samples_print("waited", &waited);
 	printf("}\n");
 	rd_kafka_consumer_close(rk);
 	rd_kafka_destroy(rk);

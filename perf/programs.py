@@ -4,12 +4,13 @@ import http.client
 import json
 import os
 import shutil
+import signal
 import socket
 import subprocess
 import tempfile
 import time
 from pathlib import Path
-from typing import Any, TypedDict
+from typing import Any, NotRequired, TypedDict
 
 import machine
 import telegraf
@@ -25,6 +26,7 @@ class Outcome(TypedDict):
     lost: dict[str, int]  # datagrams that it got no hold of, or dropped, by reason
     recorded: int  # readings taken over; those with a message each: messages
     delivered: int  # of them acknowledged by the broker
+    waited: NotRequired[dict[str, int]]  # percentiles, us; where the program is asked to look
 
 
 def free_udp_port() -> int:
@@ -83,6 +85,9 @@ class Program:
         assert self.kafka is not None
         return sum(self.kafka.end_offsets(self.topic).values())
 
+    def warmed_up(self) -> None:
+        """The load that counts begins."""
+
     def outcome(self, given: str) -> Outcome:
         """From what the program printed before it ended."""
         raise NotImplementedError
@@ -108,14 +113,21 @@ class Peer(Program):
     """perf/peers/NAME.c."""
 
     properties: tuple[str, ...] = ()
+    executable = ""  # where it is not the name
+    timed = False
 
     def delivered(self) -> int:
         return super().delivered() * self.readings
 
+    def warmed_up(self) -> None:
+        os.kill(self.pid, signal.SIGUSR1)
+
     def command(self) -> list[str]:
         assert self.kafka is not None
-        path = BUILD / "perf" / f"peer_{self.name}"
-        return [str(path), str(self.port), self.kafka.bootstrap, self.topic, *self.properties]
+        path = BUILD / "perf" / f"peer_{self.executable or self.name}"
+        timed = ["timed"] if self.timed else []
+        where = [str(self.port), self.kafka.bootstrap, self.topic]
+        return [str(path), *where, *timed, *self.properties]
 
     def outcome(self, given: str) -> Outcome:
         said = json.loads(given.splitlines()[-1])
@@ -123,11 +135,20 @@ class Peer(Program):
             lost={k: said[k] for k in ("dropped", "failed") if said[k]},
             recorded=said["received"],
             delivered=said["delivered"],
+            waited=said["waited"],
         )
 
 
 class Naive(Peer):
     name = "naive"
+
+
+class NaiveTimed(Naive):
+    """Looks at the clock for each datagram; its CPU is not compared."""
+
+    name = "naive-timed"
+    executable = "naive"
+    timed = True
 
 
 class Good(Peer):

@@ -19,7 +19,7 @@ WARM_UP_S = 1.5
 DELIVERY_TIMEOUT_S = 20.0
 # Beyond these a run tells more of the machine than of the program.
 OTHERS_CORES_MAX = 0.25
-STEAL_CORES_MAX = 0.02
+STEAL_CORES_MAX = 0.4
 SHORTFALL_MAX = 0.01
 
 _serial = itertools.count(1)
@@ -161,6 +161,7 @@ def measure_started(program: Program, load: Load, watched: dict[str, Any] | None
     arrived = wait_delivered(program, warm["readings"])
     if watched:
         os.kill(watched["pid"], signal.SIGUSR1)
+    program.warmed_up()
     before = Meter.read(program)
     watched_before = machine.process_cpu_s(watched["pid"]) if watched else 0
     sent = load.send(program, load.seconds)
@@ -199,7 +200,9 @@ def measure(kafka: KafkaServer, kind: type[Program], load: Load, latency: bool =
             run.latency = watched
         else:
             run = measure_started(program, load, None)
-        lost = program.stop()["lost"]
+        outcome = program.stop()
+        run.latency.setdefault("waited", outcome.get("waited", {}))
+        lost = outcome["lost"]
         if lost:
             run.rejected = "lost: " + ", ".join(f"{n} {why}" for why, n in lost.items())
     return run

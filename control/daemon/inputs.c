@@ -9,7 +9,7 @@
 #include "control/daemon/log.h"
 
 enum { RECEIVE_BUFFERS = 1024 /* of DP_DATAGRAM_BYTES_MAX, a worker */ };
-#define BATCH_WAIT_NS 700000ll /* most that a packet waits for company when many come */
+#define BATCH_WAIT_NS 900000ll /* most that a packet waits for company when many come */
 
 /*
  * SO_REUSEPORT shares a port with any other process of this user that asked for the same: two
@@ -89,13 +89,14 @@ static int input_failed(const struct ctl_input *in, int err)
 	return CTL_EXIT_INPUT;
 }
 
-static int open_ring(struct ctl_worker_thread *t)
+/* A packet waits for company no longer than its record may then wait for its block to fill. */
+static int open_ring(struct ctl_worker_thread *t, int64_t linger_ns)
 {
 	const struct dp_uring_config config = {.fds = t->fds,
 		.inputs = t->inputs,
 		.count = t->fd_count,
 		.buffers = RECEIVE_BUFFERS,
-		.batch_wait_ns = BATCH_WAIT_NS};
+		.batch_wait_ns = linger_ns < BATCH_WAIT_NS ? linger_ns : BATCH_WAIT_NS};
 	int err = dp_parker_init(&t->parker);
 
 	if (err) {
@@ -154,7 +155,7 @@ int ctl_open_inputs(struct ctl_daemon *d)
 		status = err ? input_failed(&c->inputs[i], err) : CTL_EXIT_OK;
 	}
 	for (uint32_t w = 0; w < c->workers.count && !status; w++) {
-		err = open_ring(&d->worker_threads[w]);
+		err = open_ring(&d->worker_threads[w], c->journal.linger_ns);
 		status = err ? ring_failed(err) : CTL_EXIT_OK;
 	}
 	if (status)

@@ -19,6 +19,8 @@ int main(int argc, char **argv)
 
 		if (n >= 0) {
 			p.received++;
+			if (p.timed)
+				pf_peer_waited(&p, buf, (size_t)n);
 			while (rd_kafka_produce(p.topic, RD_KAFKA_PARTITION_UA, RD_KAFKA_MSG_F_COPY,
 				buf, (size_t)n, NULL, 0, NULL)) {
 				p.queue_full++;

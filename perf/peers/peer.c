@@ -10,14 +10,20 @@
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/time.h>
+#include <time.h>
 #include <unistd.h>
 
+#include "dataplane/decode/wire.h"
+
 volatile sig_atomic_t pf_stop;
+static volatile sig_atomic_t forget;
 
 static void on_signal(int number)
 {
-	(void)number;
-	pf_stop = 1;
+	if (number == SIGUSR1)
+		forget = 1;
+	else
+		pf_stop = 1;
 }
 
 static void die(const char *what, const char *why)
@@ -83,10 +89,12 @@ void pf_peer_init(struct pf_peer *p, int argc, char **argv, const char *const (*
 	memset(p, 0, sizeof(*p));
 	sigaction(SIGTERM, &action, NULL);
 	sigaction(SIGINT, &action, NULL);
+	sigaction(SIGUSR1, &action, NULL);
 	set(conf, "bootstrap.servers", argv[2]);
 	for (; (*defaults)[0]; defaults++)
 		set(conf, (*defaults)[0], (*defaults)[1]);
-	for (int i = 4; i < argc; i++) {
+	p->timed = argc > 4 && !strcmp(argv[4], "timed");
+	for (int i = p->timed ? 5 : 4; i < argc; i++) {
 		char *value = strchr(argv[i], '=');
 
 		if (!value)
@@ -106,6 +114,20 @@ void pf_peer_init(struct pf_peer *p, int argc, char **argv, const char *const (*
 	fflush(stdout);
 }
 
+void pf_peer_waited(struct pf_peer *p, const char *datagram, size_t bytes)
+{
+	struct dp_wire_head head;
+	struct timespec ts;
+
+	if (forget)
+		p->waited.count = 0, forget = 0;
+	if (bytes < sizeof(head))
+		return;
+	clock_gettime(CLOCK_REALTIME, &ts);
+	memcpy(&head, datagram, sizeof(head));
+	pf_sample(&p->waited, ts.tv_sec * 1000000000ll + ts.tv_nsec - head.base_time_ns);
+}
+
 int pf_peer_end(struct pf_peer *p)
 {
 	uint32_t info[SK_MEMINFO_VARS] = {0};
@@ -117,13 +139,15 @@ int pf_peer_end(struct pf_peer *p)
 	p->dropped = info[SK_MEMINFO_DROPS];
 	getrusage(RUSAGE_SELF, &use);
 	printf("{\"received\":%llu,\"produced\":%llu,\"delivered\":%llu,\"failed\":%llu,"
-	       "\"queue_full\":%llu,\"dropped\":%u,\"cpu_s\":%.6f}\n",
+	       "\"queue_full\":%llu,\"dropped\":%u,\"cpu_s\":%.6f,",
 		(unsigned long long)p->received, (unsigned long long)p->produced,
 		(unsigned long long)atomic_load(&p->delivered),
 		(unsigned long long)atomic_load(&p->failed), (unsigned long long)p->queue_full,
 		p->dropped,
 		(double)(use.ru_utime.tv_sec + use.ru_stime.tv_sec) +
 			(double)(use.ru_utime.tv_usec + use.ru_stime.tv_usec) / 1e6);
+	pf_samples_print("waited", &p->waited);
+	printf("}\n");
 	rd_kafka_topic_destroy(p->topic);
 	rd_kafka_destroy(p->producer);
 	close(p->fd);
