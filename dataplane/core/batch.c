@@ -133,10 +133,30 @@ static int32_t code_point(const uint8_t *src, const uint8_t *end, size_t *size)
 	return point;
 }
 
+/*
+ * Bytes at src that are printable ASCII, which nearly all are; eight at a time. A borrow between
+ * bytes can only come from one that is not.
+ */
+static size_t printable_ascii(const uint8_t *src, size_t len)
+{
+	const uint64_t each = 0x0101010101010101u;
+	size_t n = 0;
+
+	for (uint64_t x; len - n >= sizeof(x); n += sizeof(x)) {
+		memcpy(&x, src + n, sizeof(x));
+		if ((x | (x - 0x20 * each) | ((x ^ 0x7f * each) - each)) & 0x80 * each)
+			break;
+	}
+	while (n < len && src[n] >= 0x20 && src[n] < 0x7f)
+		n++;
+	return n;
+}
+
 bool dp_utf8_valid(const char *bytes, size_t len)
 {
 	const uint8_t *src = (const uint8_t *)bytes, *end = src + len;
 
+	src += printable_ascii(src, len);
 	for (size_t n; src < end; src += n)
 		if (code_point(src, end, &n) < 0)
 			return false;
@@ -149,16 +169,12 @@ bool dp_sensor_id_valid(const char *bytes, size_t len)
 
 	if (len < 1 || len > DP_SENSOR_ID_MAX)
 		return false;
+	src += printable_ascii(src, len);
 	while (src < end) {
 		size_t n = 1;
-		int32_t point;
+		int32_t point = code_point(src, end, &n);
 
-		if (*src > 0x1f && *src < 0x7f) { /* nearly every id is ASCII throughout */
-			src++;
-			continue;
-		}
-		point = code_point(src, end, &n);
-		if (point < 0xa0) /* malformed, C0, DEL or C1 */
+		if (point < 0x20 || (point >= 0x7f && point < 0xa0)) /* malformed, C0, DEL or C1 */
 			return false;
 		src += n;
 	}

@@ -98,9 +98,14 @@ void dp_table_prefetch(const struct dp_table *t, uint64_t hash)
 void dp_table_prefetch_slot(const struct dp_table *t, uint64_t hash)
 {
 	uint64_t e = t->index[hash & t->index_mask];
+	const char *slot;
 
-	if (e)
-		__builtin_prefetch(dp_table_slot(t, entry_slot(e)));
+	if (!e)
+		return;
+	slot = (const char *)dp_table_slot(t, entry_slot(e));
+	/* all of the header, and the first line behind it: the window stage's ring */
+	for (size_t at = 0; at <= sizeof(struct dp_slot); at += DP_CACHE_LINE)
+		__builtin_prefetch(slot + at, 1);
 }
 
 static inline bool same_id(const struct dp_sensor_id *a, const struct dp_sensor_id *b)

@@ -400,6 +400,22 @@ static inline uint16_t push_row(const struct dp_windows *w, const struct dp_tabl
 	return flags;
 }
 
+/* Of each window the newest pane, where most readings go; admit has fetched the slot. */
+static inline void prefetch_panes(
+	const struct dp_windows *w, const struct dp_table *t, uint32_t slot)
+{
+	char *state = dp_slot_windows(t, dp_table_slot(t, slot));
+
+	for (uint8_t i = 0; i < w->stream->window_count; i++) {
+		const struct dp_window_layout *l = &w->layout[i];
+		struct dp_window_ring *r = ring_of(l, state);
+		const char *pane = (const char *)pane_of(l, r, r->newest);
+
+		for (size_t at = 0; at < l->pane_bytes; at += DP_CACHE_LINE)
+			__builtin_prefetch(pane + at, 1);
+	}
+}
+
 void dp_window_push(const struct dp_windows *w, const struct dp_table *t, struct dp_batch *b,
 	struct dp_closes *out)
 {
@@ -408,12 +424,8 @@ void dp_window_push(const struct dp_windows *w, const struct dp_table *t, struct
 	for (uint32_t row = 0; row < b->count; row++) {
 		uint16_t flags;
 
-		if (row + PREFETCH_ROWS < b->count) {
-			struct dp_slot *s = dp_table_slot(t, b->slot[row + PREFETCH_ROWS]);
-
-			__builtin_prefetch(&s->event_max, 1);
-			__builtin_prefetch(dp_slot_windows(t, s), 1);
-		}
+		if (row + PREFETCH_ROWS < b->count)
+			prefetch_panes(w, t, b->slot[row + PREFETCH_ROWS]);
 		flags = push_row(w, t, b, row, out);
 		late += (flags & DP_ROW_LATE) != 0;
 		future += (flags & DP_ROW_FUTURE) != 0;

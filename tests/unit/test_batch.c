@@ -197,3 +197,19 @@ Test(batch, id_is_1_to_32_bytes)
 	cr_assert_not(dp_sensor_id_valid("a\0b", 3));
 	cr_assert(dp_utf8_valid("a\0b", 3), "NUL is well-formed UTF-8");
 }
+
+/* ASCII is looked at eight bytes at a time: each byte at each place. */
+Test(text, each_byte_at_each_place)
+{
+	char id[DP_SENSOR_ID_MAX];
+
+	for (size_t at = 0; at < sizeof(id); at++)
+		for (int byte = 0; byte < 256; byte++) {
+			memset(id, 'a', sizeof(id));
+			id[at] = (char)byte;
+			cr_assert_eq(dp_sensor_id_valid(id, sizeof(id)),
+				byte >= 0x20 && byte < 0x7f, "%#x at %zu", byte, at);
+			cr_assert_eq(
+				dp_utf8_valid(id, sizeof(id)), byte < 0x80, "%#x at %zu", byte, at);
+		}
+}
