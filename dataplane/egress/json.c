@@ -95,9 +95,29 @@ static char *escape_byte(char *p, unsigned char c)
 	}
 }
 
+/* Are all eight bytes plain? A borrow between bytes can only come from one that is not. */
+static inline bool plain_eight(uint64_t x)
+{
+	const uint64_t each = 0x0101010101010101u;
+	uint64_t quote = x ^ '"' * each, backslash = x ^ '\\' * each;
+	uint64_t control = (x - 0x20 * each) & ~x;
+
+	return !((control | ((quote - each) & ~quote) | ((backslash - each) & ~backslash)) &
+		 0x80 * each);
+}
+
 char *dp_json_escape(char *out, const char *text, size_t bytes)
 {
-	for (size_t i = 0; i < bytes; i++) {
+	size_t i = 0;
+
+	for (uint64_t x; bytes - i >= sizeof(x); i += sizeof(x)) {
+		memcpy(&x, text + i, sizeof(x));
+		if (!plain_eight(x))
+			break;
+		memcpy(out, &x, sizeof(x));
+		out += sizeof(x);
+	}
+	for (; i < bytes; i++) {
 		unsigned char c = (unsigned char)text[i];
 
 		if (plain(c))

@@ -145,6 +145,24 @@ Test(egress_json, strings_survive_a_parser)
 	close_world(&w);
 }
 
+/* Plain text goes eight bytes at a time: a byte at any place comes out as it does alone. */
+Test(egress_json, escapes_alike_at_every_place)
+{
+	char text[19], want[6 * sizeof(text)], got[6 * sizeof(text)];
+
+	for (size_t at = 0; at < sizeof(text); at++)
+		for (int byte = 0; byte < 256; byte++) {
+			char *end = want;
+
+			memset(text, 'a', sizeof(text));
+			text[at] = (char)byte;
+			for (size_t i = 0; i < sizeof(text); i++)
+				end = dp_json_escape(end, text + i, 1);
+			cr_assert_eq(dp_json_escape(got, text, sizeof(text)) - got, end - want);
+			cr_assert_arr_eq(got, want, end - want, "%#x at %zu", byte, at);
+		}
+}
+
 /* An index takes "seq" for a long by the first record it sees and refuses what does not fit. */
 Test(egress_json, huge_sequences_are_text)
 {
