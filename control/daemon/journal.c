@@ -270,6 +270,8 @@ static int64_t retention(const struct ctl_config *c)
 {
 	int64_t keep = c->journal.writer.retention_ns;
 
+	if (c->journal.writer.sync == DP_SYNC_OFF)
+		return keep;
 	for (uint32_t i = 0; i < c->streams.count; i++)
 		if (c->streams.streams[i].forget_ns > keep)
 			keep = c->streams.streams[i].forget_ns;

@@ -61,7 +61,7 @@
 	X(ALERTS_CLEARED, "noted.alerts_cleared", "alerts cleared")                                \
 	X(LOST_SENDER, "lost.sender", "numbered datagrams that never came")                        \
 	X(LOST_SOCKET, "lost.socket", "datagrams that the kernel dropped at our sockets")          \
-	X(LOST_RX_BUFFERS, "lost.rx_buffers", "receive stalls for want of a provided buffer")      \
+	X(RX_STALLS, "noted.rx_stalls", "receive stalls for want of a buffer; nothing is lost")    \
 	X(REC_RECOVERED, "recovered.readings", "readings found in the journal after the last mark")
 
 enum dp_counter {

@@ -263,7 +263,10 @@ static uint64_t counter_sum(const struct dp_worker *w)
 	return sum;
 }
 
-/* Each second if anything was counted; when the journal cannot take it, as soon as it can. */
+/*
+ * Each second if anything was counted or a new segment was begun; when the journal cannot take it,
+ * as soon as it can.
+ */
 static void mark(struct dp_worker *w, const struct dp_now *now, bool at_once)
 {
 	bool first = w->mark_due_ns == 0;
@@ -272,10 +275,12 @@ static void mark(struct dp_worker *w, const struct dp_now *now, bool at_once)
 		return;
 	if (!dp_log_room(&w->log, dp_append_small_bytes()))
 		return;
-	if (first || counter_sum(w) != w->mark_sum) {
+	if (first || counter_sum(w) != w->mark_sum || dp_floor_wants_mark(w)) {
 		dp_append_mark(&w->append, first ? DP_MARK_START : DP_MARK_COUNTERS, now);
+		dp_floor_marked(w);
 		w->mark_sum = counter_sum(w);
 	}
+	dp_floor_look(w, now);
 	w->mark_due_ns = now->steady_ns + MARK_NS;
 }
 

@@ -12,6 +12,7 @@
 #include "dataplane/core/batch.h"
 #include "dataplane/core/clock.h"
 #include "dataplane/core/drop.h"
+#include "dataplane/core/floor.h"
 #include "dataplane/core/ring.h"
 #include "dataplane/core/sensor.h"
 #include "dataplane/journal/append.h"
@@ -101,8 +102,9 @@ struct dp_worker {
 	struct dp_steer_peer peer;
 	struct dp_admit_rate admit_rate;
 	struct dp_append append;
-	int64_t mark_due_ns;	/* steady */
-	uint64_t mark_sum;	/* of the counters at the last mark: nothing new, no mark */
+	int64_t mark_due_ns; /* steady */
+	uint64_t mark_sum;   /* of the counters at the last mark: nothing new, no mark */
+	struct dp_floor floor;
 	int64_t drain_until_ns; /* steady; 0: the drain has not begun */
 
 	/* worker: writes, control: reads */

@@ -117,6 +117,7 @@ static int init_worker(
 	err = err ? err : init_rings(w, c);
 	for (uint32_t i = 0; i < streams && !err; i++)
 		err = init_stream(w, c, i, now);
+	dp_floor_init(w, now);
 	w->append =
 		(struct dp_append){.log = &w->log, .streams = c->streams, .counters = &w->counters};
 	return err;

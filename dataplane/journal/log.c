@@ -35,6 +35,7 @@ int dp_log_init(struct dp_log *log, const struct dp_log_config *config, struct d
 		.schema_hash = config->schema_hash,
 		.linger_ns = config->linger_ns,
 		.next_sequence = 1,
+		.since_ns = INT64_MIN,
 	};
 	if (config->ring_bytes & (config->ring_bytes - 1) || block_max <= DP_BLOCK_SEAL_BYTES ||
 		config->ring_bytes / 4 < block_max)

@@ -37,12 +37,17 @@ struct dp_log {
 	/* worker: writes, writer: reads */
 	_Alignas(DP_CACHE_LINE) _Atomic uint64_t sealed; /* everything before is sealed */
 	_Atomic uint64_t records; /* cumulative, of this epoch; for the ledger */
+	/* the replay floor (core/floor.h): segments before that serial, or older than that time,
+	 * are not needed. 0 and INT64_MIN: all are */
+	_Atomic uint64_t marked_serial;
+	_Atomic int64_t since_ns; /* Unix */
 
 	/* writer: rw */
 	_Alignas(DP_CACHE_LINE) uint64_t taken; /* next block to take */
 
 	/* writer: writes, worker: reads */
 	_Alignas(DP_CACHE_LINE) _Atomic uint64_t freed; /* space before is free again */
+	_Atomic uint64_t serial; /* of the segment that it writes; 0: none yet */
 };
 
 struct dp_log_config {

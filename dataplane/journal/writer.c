@@ -192,6 +192,7 @@ static void sync_held(struct dp_writer *w, enum dp_sync_of what, const struct dp
 	case DP_SYNC_OF_FOOTER:
 		dp_writer_retire(w, now);
 		w->phase = DP_PHASE_MAKE;
+		w->retry_at_ns = 0; /* making it ahead may have been refused */
 		break;
 	case DP_SYNC_OF_HEAD:
 		rc = dp_writer_install(w);

@@ -57,6 +57,19 @@ static uint64_t lowest_need(const struct dp_writer *w)
 	return low;
 }
 
+/* A start would bring back less without it: counters, sensors that have open alerts. */
+static bool replay_needs(const struct dp_writer *w, const struct dp_old_segment *s)
+{
+	for (uint32_t i = 0; i < w->log_count && w->config.sync != DP_SYNC_OFF; i++) {
+		struct dp_log *log = w->logs[i];
+
+		if (s->serial >= atomic_load_explicit(&log->marked_serial, memory_order_relaxed) ||
+			s->last_ns >= atomic_load_explicit(&log->since_ns, memory_order_relaxed))
+			return true;
+	}
+	return false;
+}
+
 /* What may have to be read again, or written again, is never freed. */
 static bool behind_all(const struct dp_writer *w, const struct dp_old_segment *s)
 {
@@ -94,13 +107,16 @@ bool dp_writer_free_old(struct dp_writer *w, const struct dp_now *now)
 	w->free_at_ns = now->steady_ns + LOOK_NS;
 	if (w->old_count == 0 || !behind_all(w, s) || s->serial >= lowest_need(w))
 		return false;
-	if (w->config.retention_ns && now->real_ns - s->last_ns < w->config.retention_ns &&
+	if ((now->real_ns - s->last_ns < w->config.retention_ns || replay_needs(w, s)) &&
 		(w->config.bytes_max == 0 || bytes_total(w) <= w->config.bytes_max))
 		return false;
 	return free_oldest(w, now);
 }
 
-/* Room is short: retention does not count any more, and by config neither do the outputs. */
+/*
+ * Room is short: neither retention nor what only a start would need counts any more, and by config
+ * neither do the outputs.
+ */
 static bool make_room(struct dp_writer *w, const struct dp_now *now)
 {
 	if (w->old_count == 0 || !behind_all(w, w->old))
@@ -233,6 +249,8 @@ int dp_writer_install(struct dp_writer *w)
 		rc = w->io.ops->sync_dir(w->io.ctx);
 	if (rc)
 		return rc;
+	for (uint32_t i = 0; i < w->log_count; i++)
+		set(&w->logs[i]->serial, h->serial);
 	c->handle = w->next.handle;
 	c->serial = h->serial;
 	c->salt = h->salt;

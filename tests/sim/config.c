@@ -72,8 +72,7 @@ static void make_rules(struct sim_config *c, struct dp_stream *st, struct sim *s
 	};
 
 	st->rules = c->rules[st->index];
-	/* an open alert would hold the log from its raise on */
-	st->rule_count = c->frees ? 0 : (uint16_t)sim_below(s, SIM_RULES_MAX + 1);
+	st->rule_count = (uint16_t)sim_below(s, SIM_RULES_MAX + 1);
 	memcpy(st->rules, rules, sizeof(rules));
 }
 

@@ -95,22 +95,16 @@ static void sample(struct world *w, int64_t real_ns, uint64_t serial)
 
 /*
  * Without checkpoints the journal alone restores what sensors were: it stays as far back as a
- * sensor that is not forgotten may reach, which here is all that has state (no rules when freeing).
- * It restores the counters too, so each worker's latest mark stays; that of worker 0 has the totals
- * of earlier runs.
+ * sensor that is not forgotten may reach. The workers see to marks and open alerts themselves.
  */
 static void set_floor(struct world *w)
 {
 	int64_t old_ns = w->sim->now.real_ns - SIM_FLOOR_NS;
-	uint64_t floor;
 
 	while (w->config.frees && w->sample_from < w->sample_count &&
 		w->samples[w->sample_from].real_ns < old_ns)
 		w->floor = w->samples[w->sample_from++].serial;
-	floor = w->floor;
-	for (uint32_t i = 0; i < w->worker_count; i++)
-		floor = w->mark_serial[i] < floor ? w->mark_serial[i] : floor;
-	dp_writer_need(w->writer, DP_OUTPUTS_MAX, floor);
+	dp_writer_need(w->writer, DP_OUTPUTS_MAX, w->floor);
 }
 
 static int start_writer(struct world *w)
@@ -129,7 +123,6 @@ static int start_writer(struct world *w)
 		dp_writer_need(w->writer, i, UINT64_MAX);
 	w->sample_count = w->sample_from = 0;
 	w->floor = 0;
-	memset(w->mark_serial, 0, sizeof(w->mark_serial));
 	for (uint32_t i = 0; i < w->recovery->segment_count; i++)
 		sample(w, w->recovery->segments[i].last_ns, w->recovery->segments[i].serial + 1);
 	set_floor(w);
@@ -290,17 +283,6 @@ void world_turn(struct world *w, uint32_t worker)
 	hear_worker(w, worker);
 }
 
-static void note_mark(struct world *w, const struct dp_reader_block *b)
-{
-	const struct dp_rec *rec;
-	size_t cursor = 0;
-	bool bad = false;
-
-	while ((rec = dp_block_next(b->block, b->streams, &cursor, &bad)))
-		if (rec->kind == DP_REC_MARK && !rec->id_len)
-			w->mark_serial[b->block->worker] = DP_LP_SERIAL(b->lp);
-}
-
 /* Reads what has become readable. */
 static void probe(struct world *w)
 {
@@ -315,7 +297,6 @@ static void probe(struct world *w)
 		"always: outputs may read what is not durable");
 	while (readable != w->readable && (rc = dp_reader_next(w->probe, readable, &b)) == 1) {
 		oracle_readable(w->oracle, &b);
-		note_mark(w, &b);
 	}
 	sim_check(w->sim, rc == 0, "what is readable cannot be read: %d", rc);
 	oracle_durable(w->oracle, durable);

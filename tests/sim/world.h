@@ -79,7 +79,6 @@ struct world {
 	} samples[WORLD_SAMPLES];
 	uint32_t sample_count, sample_from;
 	uint64_t floor;
-	uint64_t mark_serial[SIM_WORKERS_MAX]; /* where each worker last said what it counted */
 };
 
 void world_init(struct world *w, struct sim *s, struct sim_totals *totals);

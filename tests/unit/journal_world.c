@@ -218,6 +218,12 @@ void world_fail(struct world *w, enum world_op op, uint32_t at, uint32_t count, 
 	w->fail_err = err;
 }
 
+void world_replay_needs(struct world *w, uint32_t worker, uint64_t serial, int64_t since_ns)
+{
+	atomic_store(&w->logs[worker].marked_serial, serial);
+	atomic_store(&w->logs[worker].since_ns, since_ns);
+}
+
 int world_start(struct world *w)
 {
 	struct dp_writer_setup setup = {
@@ -238,6 +244,7 @@ int world_start(struct world *w)
 		sample_log_init(&w->logs[i], &w->arenas[i], i);
 		w->logs[i].appliance = w->recovery->appliance;
 		w->logs[i].epoch = w->recovery->epoch;
+		world_replay_needs(w, i, UINT64_MAX, INT64_MAX);
 		w->lives[w->life_count][i].epoch = w->recovery->epoch;
 	}
 	w->life_count++;

@@ -60,6 +60,9 @@ void world_fail(struct world *w, enum world_op op, uint32_t at, uint32_t count, 
 
 /* Recovers and opens the writer. 0, or what failed. */
 int world_start(struct world *w);
+
+/* What that worker says a start would need; after world_start(): nothing. */
+void world_replay_needs(struct world *w, uint32_t worker, uint64_t serial, int64_t since_ns);
 /* Seals `blocks` blocks of one group each on that worker. */
 void world_put(struct world *w, uint32_t worker, uint32_t blocks);
 /* Steps the writer until it has nothing to do, at most that often; time moves to its deadlines. */

@@ -257,6 +257,46 @@ Test(writer, off_keeps_what_outputs_need_in_memory)
 	dp_io_memory_close(memory);
 }
 
+/* Marks of counters and raises of open alerts stay, whichever worker they are of; not at any price.
+ */
+Test(writer, keeps_what_a_start_would_need)
+{
+	struct world *w = world_new(DP_SYNC_ALWAYS);
+	const struct dp_writer_stats *s;
+
+	cr_assert_eq(world_start(w), 0);
+	s = dp_writer_stats(w->writer);
+	world_replay_needs(w, 1, 2, INT64_MAX);
+	for (uint32_t i = 0; i < 10; i++) {
+		world_put(w, 0, 100);
+		world_run(w, 10000);
+	}
+	cr_expect_eq(stat_of(&s->oldest_serial), 2);
+	cr_expect_gt(stat_of(&s->newest_serial), 4);
+	cr_expect_eq(atomic_load(&w->logs[1].serial), stat_of(&s->newest_serial));
+	world_replay_needs(w, 1, UINT64_MAX, 0);
+	dp_writer_step(w->writer, &w->now);
+	cr_expect_eq(stat_of(&s->oldest_serial), 2);
+	world_replay_needs(w, 1, UINT64_MAX, w->now.real_ns + 1);
+	while (dp_writer_step(w->writer, &w->now))
+		;
+	cr_expect_eq(stat_of(&s->oldest_serial), stat_of(&s->newest_serial));
+	world_free(w);
+
+	w = world_new(DP_SYNC_ALWAYS);
+	w->config.bytes_max = 3 * DP_SEGMENT_BYTES_MIN;
+	cr_assert_eq(world_start(w), 0);
+	world_replay_needs(w, 0, 0, 0);
+	for (uint32_t i = 0; i < 10; i++) {
+		world_put(w, 0, 100);
+		world_run(w, 10000);
+	}
+	s = dp_writer_stats(w->writer);
+	cr_expect_eq(stat_of(&s->state), DP_WRITER_OK, "it goes before anything is refused");
+	cr_expect_leq(stat_of(&s->segment_bytes_total), w->config.bytes_max);
+	world_free(w);
+}
+
 Test(writer, retention_keeps_what_nobody_needs)
 {
 	struct world *w = world_new(DP_SYNC_ALWAYS);
