@@ -48,7 +48,7 @@ static const struct family {
 	{"dropped", "readings", "reason", "readings decoded and not recorded"},
 	{"records", NULL, "kind", "records written into the log"},
 	{"noted", NULL, "what", "what was noted of readings and sensors"},
-	{"lost", NULL, "where", "lost before us: datagrams, or receive stalls (rx_buffers)"},
+	{"lost", NULL, "where", "lost before us: datagrams"},
 	{"recovered", NULL, NULL, NULL},
 };
 

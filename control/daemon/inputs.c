@@ -17,12 +17,12 @@ enum { RECEIVE_BUFFERS = 1024 /* of DP_DATAGRAM_BYTES_MAX, a worker */ };
  */
 static int probe(const struct sockaddr_storage *addr, socklen_t bytes)
 {
-	int fd = socket(addr->ss_family, SOCK_DGRAM | SOCK_CLOEXEC, 0), on = 1, err = 0;
+	int fd = socket(addr->ss_family, SOCK_DGRAM | SOCK_CLOEXEC, 0), off = 0, err = 0;
 
 	if (fd < 0)
 		return -errno;
 	if (addr->ss_family == AF_INET6)
-		(void)setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &on, sizeof(on));
+		(void)setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &off, sizeof(off));
 	if (bind(fd, (const struct sockaddr *)addr, bytes))
 		err = -errno;
 	close(fd);

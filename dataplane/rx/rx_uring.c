@@ -226,7 +226,7 @@ static bool take_packet(struct dp_uring *u, const struct io_uring_cqe *cqe, stru
 		s->armed = false;
 	if (!(cqe->flags & IORING_CQE_F_BUFFER)) {
 		if (cqe->res == -ENOBUFS)
-			dp_count(c, DP_C_LOST_RX_BUFFERS, 1);
+			dp_count(c, DP_C_RX_STALLS, 1);
 		return false;
 	}
 	id = cqe->flags >> IORING_CQE_BUFFER_SHIFT;
@@ -375,14 +375,15 @@ static int bind_socket(int fd, const struct sockaddr_storage *addr, uint32_t *rc
 {
 	socklen_t bytes = addr->ss_family == AF_INET6 ? sizeof(struct sockaddr_in6)
 						      : sizeof(struct sockaddr_in);
-	int on = 1, want = (int)(*rcvbuf_bytes / 2), got = 0; /* the kernel doubles it */
+	int on = 1, off = 0, want = (int)(*rcvbuf_bytes / 2), got = 0; /* the kernel doubles it */
 	socklen_t size = sizeof(got);
 
 	if (setsockopt(fd, SOL_SOCKET, SO_REUSEPORT, &on, sizeof(on)) ||
 		setsockopt(fd, SOL_SOCKET, SO_RXQ_OVFL, &on, sizeof(on)))
 		return -errno;
+	/* [::] takes IPv4 too, whatever the system's default */
 	if (addr->ss_family == AF_INET6 &&
-		setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &on, sizeof(on)))
+		setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &off, sizeof(off)))
 		return -errno;
 	/* with CAP_NET_ADMIN beyond rmem_max, else up to it */
 	if (setsockopt(fd, SOL_SOCKET, SO_RCVBUFFORCE, &want, sizeof(want)) &&
