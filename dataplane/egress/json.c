@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "dataplane/alert/alert.h"
 #include "dataplane/core/drop.h"
 #include "dataplane/egress/json_names.h"
 #include "dataplane/egress/number.h"
@@ -337,6 +338,10 @@ static char *put_alert(struct dp_json_form *f, char *p, const struct dp_json_nam
 		[DP_SEVERITY_WARNING] = "warning",
 		[DP_SEVERITY_CRITICAL] = "critical"};
 	const struct dp_json_stream *t = &names->streams[a->head.stream];
+	const struct dp_rule *rule = &s->rules[a->rule];
+	double threshold = rule->kind == DP_RULE_MISSING
+				   ? (double)dp_alert_silence_ns(rule) / (double)DP_NS_PER_S
+				   : rule->threshold;
 
 	p = PUT(p, ",\"alert\":{\"rule\":");
 	p = put_text(p, names, t->rule[a->rule]);
@@ -347,9 +352,9 @@ static char *put_alert(struct dp_json_form *f, char *p, const struct dp_json_nam
 		p = PUT(p, ",\"value\":");
 		p += dp_number_f64(a->value, p);
 	}
-	if (isfinite(s->rules[a->rule].threshold)) {
+	if (isfinite(threshold)) {
 		p = PUT(p, ",\"threshold\":");
-		p += dp_number_f64(s->rules[a->rule].threshold, p);
+		p += dp_number_f64(threshold, p);
 	}
 	p = PUT(p, ",\"raised_at\":");
 	p = put_time(p, &f->other_time, a->raised_ns);

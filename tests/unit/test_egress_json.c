@@ -145,6 +145,19 @@ Test(egress_json, strings_survive_a_parser)
 	close_world(&w);
 }
 
+Test(egress_json, a_silence_has_its_threshold_in_seconds)
+{
+	struct world w;
+	struct dp_rec_alert *a;
+
+	open_world(&w);
+	a = (struct dp_rec_alert *)sample_record(w.block, &w.s.set, SAMPLE_ALERT);
+	a->rule = 2; /* 3 periods of 30 s */
+	a->value = 90.5;
+	cr_expect(strstr(render(&w, &a->head), "\"value\":90.5,\"threshold\":90.0,"), "%s", w.text);
+	close_world(&w);
+}
+
 /* Plain text goes eight bytes at a time: a byte at any place comes out as it does alone. */
 Test(egress_json, escapes_alike_at_every_place)
 {
