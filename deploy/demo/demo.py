@@ -254,7 +254,7 @@ def main(args: list[str]) -> int:
     except KeyboardInterrupt:
         print("\n broken off", file=sys.stderr)
         return 130
-    except Failed as why:
+    except (Failed, RuntimeError, OSError) as why:
         print(f"\ndemo: {why}", file=sys.stderr)
         return 1
     finally:

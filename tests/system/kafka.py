@@ -158,14 +158,20 @@ class KafkaServer:
     def start(self, timeout_s: float = 60) -> None:
         """Returns once the broker answers with its metadata."""
         assert self.process is None
+        tool_path()
         command = self._command("kafka.Kafka", str(self.data / "server.properties"))
         with self.log_path.open("ab") as log:
             self.process = subprocess.Popen(
-                command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd=self.data
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                cwd=self.data,
+                start_new_session=True,  # Ctrl-C is for who started it, who still needs it
             )
         deadline = time.monotonic() + timeout_s
         while self.process.poll() is None and time.monotonic() < deadline:
-            with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", self.port)):
+            with contextlib.suppress(ConnectionError), socket.create_connection(("127.0.0.1", self.port)):
                 self._tool("ready", str(timeout_s))
                 return
             time.sleep(0.05)

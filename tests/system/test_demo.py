@@ -9,11 +9,12 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent.parent
+MARKER = "PENSTOCK_TEST_OF_DEMO"  # every program of the demo inherits it
 DEMO = ["/usr/bin/python3", str(ROOT / "deploy" / "demo" / "demo.py")]
 
 
 def start(build_dir: Path, *args: str) -> subprocess.Popen[str]:
-    env = {**os.environ, "PENSTOCK_BUILD": str(build_dir)}
+    env = {**os.environ, "PENSTOCK_BUILD": str(build_dir), MARKER: str(build_dir)}
     return subprocess.Popen(
         [*DEMO, *args],
         stdout=subprocess.PIPE,
@@ -25,14 +26,14 @@ def start(build_dir: Path, *args: str) -> subprocess.Popen[str]:
 
 
 def left_running(build_dir: Path) -> list[str]:
-    """Programs of the demo that are still there, by the state they were started on."""
+    """Programs of the demo that are still there: penstockd, simulators, the broker."""
     found = []
     for process in Path("/proc").glob("[0-9]*"):
         try:
             environment = (process / "environ").read_bytes()
         except OSError:
             continue
-        if f"PENSTOCK_STATE={build_dir / 'demo'}".encode() in environment:
+        if f"{MARKER}={build_dir}".encode() in environment:
             found.append(process.name)
     return found
 
@@ -51,13 +52,15 @@ def test_demo_ends_with_a_balanced_ledger(build_dir: Path, kafka: bool) -> None:
     assert not left_running(build_dir)
 
 
-def test_demo_that_is_broken_off_still_sums_up(build_dir: Path) -> None:
-    demo = start(build_dir, "--seconds", "60")
-    time.sleep(5)
-    os.kill(demo.pid, signal.SIGINT)
+@pytest.mark.parametrize("kafka", [False, True])
+def test_demo_that_is_broken_off_still_sums_up(build_dir: Path, kafka: bool) -> None:
+    demo = start(build_dir, "--seconds", "60", *(["--kafka"] if kafka else []))
+    time.sleep(12 if kafka else 5)
+    os.killpg(demo.pid, signal.SIGINT)  # as a terminal does
     out, _ = demo.communicate(timeout=40)
     assert demo.returncode == 130, out
     assert "The ledger is balanced" in out
+    assert ("read back from Kafka" in out) == kafka
     assert not left_running(build_dir)
 
 
