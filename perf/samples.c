@@ -11,9 +11,11 @@ void pf_sample(struct pf_samples *s, int64_t ns)
 		s->us = malloc(SAMPLES_MAX * sizeof(*s->us));
 	if (!s->us)
 		abort();
-	if (ns < 0)
+	if (ns < 0) {
 		s->below_zero++;
-	else if (s->count < SAMPLES_MAX)
+		ns = 0;
+	}
+	if (s->count < SAMPLES_MAX)
 		s->us[s->count++] = ns / 1000 > UINT32_MAX ? UINT32_MAX : (uint32_t)(ns / 1000);
 }
 

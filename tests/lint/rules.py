@@ -61,6 +61,7 @@ MAY_INCLUDE = {
     "control": ["dataplane/*", "models/*"],
     "firmware-sim": ["dataplane/decode/wire.h"],
     "perf": ["dataplane/*", "models/*", "firmware-sim/*"],
+    "perf/peers": ["dataplane/decode/wire.h", "perf/peers/*", "perf/samples.h"],
     "tests": ["dataplane/*", "models/*", "control/*", "firmware-sim/*", "perf/*"],
 }
 
@@ -123,6 +124,8 @@ def is_system(name: str) -> bool:
 
 def quoted_fault(tree: Tree, path: PurePosixPath, name: str) -> str | None:
     top, target = path.parts[0], PurePosixPath(name)
+    if (narrow := MAY_INCLUDE.get(str(path.parent))) and str(path.parent) != top:
+        return None if matches(name, narrow) else f"{path.parent} may not include {name}"
     if len(target.parts) < 2 or ".." in target.parts or name.startswith("/"):
         return f'"{name}" is no full path from the root'
     if not (tree.root / name).is_file():
