@@ -7,6 +7,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "dataplane/egress/base64.h"
+
 enum { HEAD_BYTES_MAX = 1024 };
 
 static int open_file(struct dp_dead *d, bool make)
@@ -76,32 +78,12 @@ static int reserve(struct dp_dead *d, size_t more)
 	return 0;
 }
 
-/* RFC 4648, section 4. */
-static size_t base64(const uint8_t *from, size_t n, char *out)
-{
-	static const char digits[] =
-		"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-	char *p = out;
-
-	for (size_t i = 0; i < n; i += 3) {
-		size_t left = n - i;
-		uint32_t v = (uint32_t)from[i] << 16 | (left > 1 ? (uint32_t)from[i + 1] << 8 : 0) |
-			     (left > 2 ? from[i + 2] : 0u);
-
-		*p++ = digits[v >> 18];
-		*p++ = digits[v >> 12 & 63];
-		*p++ = left > 1 ? digits[v >> 6 & 63] : '=';
-		*p++ = left > 2 ? digits[v & 63] : '=';
-	}
-	return (size_t)(p - out);
-}
-
 int dp_dead_add(
 	struct dp_dead *d, const struct dp_dead_place *place, const char *text, size_t bytes)
 {
 	const struct dp_block *b = place->block;
 	size_t why_bytes = strnlen(place->why, 64);
-	size_t payload = text ? bytes : (b->bytes + 2u) / 3 * 4;
+	size_t payload = text ? bytes : dp_base64_bytes(b->bytes);
 	int rc = reserve(d, HEAD_BYTES_MAX + payload);
 	char *p;
 
@@ -120,7 +102,7 @@ int dp_dead_add(
 		memcpy(p, text, bytes);
 		p += bytes;
 	} else {
-		p += base64((const uint8_t *)b, b->bytes, p);
+		p = dp_base64_put(p, (const uint8_t *)b, b->bytes);
 		*p++ = '"';
 	}
 	*p++ = '}';
