@@ -59,6 +59,7 @@ static const struct {
 	{"alert", "alerts", 1u << DP_REC_ALERT},
 	{"gap", "gaps", 1u << DP_REC_GAP},
 	{"mark", "marks", 1u << DP_REC_MARK},
+	{"raw", "raw", 1u << DP_REC_RAW},
 };
 
 static int64_t steady(const struct tail *t)
@@ -306,7 +307,7 @@ static const char *read_request(struct tail *t, struct MHD_Connection *c)
 	if (sensor && !dp_sensor_id_valid(sensor, strlen(sensor)))
 		return "sensor is 1 to 32 printable bytes";
 	if (kind && !read_kinds(kind, &t->kinds))
-		return "kind is reading, window, alert, gap, mark, or several with commas";
+		return "kind is reading, window, alert, gap, mark, raw, or several with commas";
 	if (stream == -2)
 		return "no such stream";
 	if (from && strcmp(from, "now") != 0 && strcmp(from, "oldest") != 0)

@@ -77,7 +77,7 @@ static void show_sums(const json_t *l)
 {
 	const json_t *d = json_object_get(l, "datagrams"), *r = json_object_get(l, "readings");
 	const json_t *records = json_object_get(l, "records");
-	static const char *const kinds[] = {"reading", "window", "alert", "gap", "mark"};
+	static const char *const kinds[] = {"reading", "window", "alert", "gap", "mark", "raw"};
 
 	puts("datagrams");
 	line("", "received", cli_int(d, "received"));

@@ -88,7 +88,7 @@ static const struct verb {
 		"Records as they are written.\n"
 		"\n"
 		"  --sensor ID    of this sensor only\n"
-		"  --kind K       reading, window, alert, gap, mark, or several with commas\n"
+		"  --kind K       reading, window, alert, gap, mark, raw, or several with commas\n"
 		"  --stream S     of this stream only\n"
 		"  -n N           ends after N records\n"
 		"  --from oldest  starts at the oldest record in the journal instead of now\n"

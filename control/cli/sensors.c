@@ -165,6 +165,8 @@ static void print_record(const char *text, size_t bytes)
 			(long long)cli_int(member(r, "gap"), "count"));
 	if (json_is_object(member(r, "mark")))
 		printf(" %s", cli_text(member(r, "mark"), "what"));
+	if (json_is_string(member(r, "payload")))
+		printf(" %s", cli_text(r, "payload")); /* base64 */
 	if (strcmp(kind, "skipped") == 0)
 		printf(" %lld records skipped to keep up", (long long)cli_int(r, "records"));
 	putchar('\n');

@@ -114,7 +114,7 @@ static void check_properties(struct ctl_cx *cx, const struct ctl_kafka *k)
 static const char *kind_name(int kind)
 {
 	static const char *const names[DP_REC_KINDS] = {
-		"", "readings", "windows", "alerts", "gaps", "marks"};
+		"", "readings", "windows", "alerts", "gaps", "marks", "raw"};
 
 	return names[kind];
 }
@@ -153,7 +153,7 @@ static void check_packed_topic(struct ctl_cx *cx, const struct ctl_output *out)
 			ctl_fail_at(cx, &k->topics.kind[kind],
 				"is for format: json; packed has one topic");
 	}
-	if (out->kinds != (1u << DP_REC_KINDS) - 2)
+	if (ctl_kinds_made(cx->config) & ~out->kinds)
 		ctl_fail_at(cx, &out->kinds, "packed messages hold every kind of record");
 	if (k->partition == CTL_PARTITION_BY_SENSOR)
 		ctl_fail_at(cx, &k->partition, "packed messages hold many sensors: by_worker only");
@@ -161,6 +161,20 @@ static void check_packed_topic(struct ctl_cx *cx, const struct ctl_output *out)
 		ctl_fail_at(cx, &k->linger_ns,
 			"must be 0 with format: packed: blocks have waited already "
 			"(journal.linger)");
+}
+
+/* Asked for, and nobody keeps it. */
+static void check_raw(struct ctl_cx *cx, const struct ctl_output *out)
+{
+	const char *const *topic = &out->kafka.topics.kind[DP_REC_RAW];
+
+	if (!out->enabled || !cx->config->input_count ||
+		ctl_kinds_made(cx->config) & 1u << DP_REC_RAW)
+		return;
+	if (*topic)
+		ctl_fail_at(cx, topic, "is never used: no input has keep_raw: true");
+	else if (out->kinds & 1u << DP_REC_RAW)
+		ctl_fail_at(cx, &out->kinds, "holds raw, but no input has keep_raw: true");
 }
 
 /* Is `path` the directory or below it? Texts are compared, links are not followed. */
@@ -200,6 +214,7 @@ void ctl_check_outputs(struct ctl_cx *cx)
 			inside(out->path, c->journal.dir))
 			ctl_fail_at(cx, &out->path,
 				"lies in journal.dir, which is for the journal alone");
+		check_raw(cx, out);
 		if (out->type != CTL_OUTPUT_KAFKA)
 			continue;
 		check_properties(cx, &out->kafka);

@@ -46,6 +46,7 @@ struct ctl_input {
 	enum dp_format format;
 	struct ctl_listen listen;
 	int16_t stream;		       /* index; -1 for binary: each datagram names its own */
+	bool keep_raw;		       /* datagrams are recorded as they came, too */
 	uint64_t receive_buffer_bytes; /* SO_RCVBUF of each worker's socket */
 };
 
@@ -73,9 +74,9 @@ struct ctl_property {
 };
 
 struct ctl_topics {
-	const char *kind[6]; /* by enum dp_rec_kind; NULL: none given */
+	const char *kind[7]; /* by enum dp_rec_kind; NULL: none given */
 };
-_Static_assert(DP_REC_KINDS == 6, "a topic per record kind");
+_Static_assert(DP_REC_KINDS == 7, "a topic per record kind");
 
 struct ctl_kafka {
 	const char *brokers; /* "host:port,host:port" */

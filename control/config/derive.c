@@ -84,6 +84,15 @@ void ctl_derive_input(struct ctl_cx *cx, void *input)
 		in->stream = 0;
 }
 
+/* By key order inputs are read before outputs. */
+uint32_t ctl_kinds_made(const struct ctl_config *c)
+{
+	for (uint32_t i = 0; i < c->input_count; i++)
+		if (c->inputs[i].enabled && c->inputs[i].keep_raw)
+			return ALL_KINDS;
+	return ALL_KINDS & ~(1u << DP_REC_RAW);
+}
+
 void ctl_derive_output(struct ctl_cx *cx, void *output)
 {
 	struct ctl_output *out = output;
@@ -92,11 +101,11 @@ void ctl_derive_output(struct ctl_cx *cx, void *output)
 
 	if (out->type != CTL_OUTPUT_KAFKA) {
 		if (!out->kinds)
-			out->kinds = ALL_KINDS & ~(1u << DP_REC_MARK);
+			out->kinds = ALL_KINDS & ~(1u << DP_REC_MARK | 1u << DP_REC_RAW);
 		return;
 	}
 	if (!out->kinds && packed)
-		out->kinds = ALL_KINDS;
+		out->kinds = ctl_kinds_made(cx->config);
 	if (!out->kinds) {
 		for (int kind = 1; kind < DP_REC_KINDS; kind++)
 			out->kinds |= k->topics.kind[kind] ? 1u << kind : 0;

@@ -104,6 +104,7 @@ static const struct ctl_choice record_kinds[] = {
 	{"alerts", 1 << DP_REC_ALERT},
 	{"gaps", 1 << DP_REC_GAP},
 	{"marks", 1 << DP_REC_MARK},
+	{"raw", 1 << DP_REC_RAW},
 	{NULL, 0},
 };
 
@@ -253,6 +254,9 @@ static const struct ctl_key input_keys[] = {
 		.fallback = "4MiB", .low = KIB(64), .high = GIB(1),
 		.help = "Socket buffer of each worker (`SO_RCVBUF`; the kernel caps it at "
 			"net.core.rmem_max)"},
+	{"keep_raw", CTL_T_BOOL, AT(struct ctl_input, keep_raw), .fallback = "false",
+		.help = "`true`: each datagram that was decoded is recorded as it came, too, for "
+			"outputs that take `raw`"},
 	{0},
 };
 
@@ -313,6 +317,9 @@ static const struct ctl_key topic_keys[] = {
 		.help = "Topic of gap records: what was lost, how much, why"},
 	{"marks", CTL_T_TOPIC, AT(struct ctl_topics, kind[DP_REC_MARK]),
 		.help = "Topic of mark records: starts, counters, retired sensors"},
+	{"raw", CTL_T_TOPIC, AT(struct ctl_topics, kind[DP_REC_RAW]),
+		.help = "Topic of datagrams as they came, of inputs with `keep_raw`; a message is "
+			"the bytes alone"},
 	{0},
 };
 
@@ -333,7 +340,8 @@ static const struct ctl_key output_keys[] = {
 	{"from", CTL_T_CHOICE, AT(struct ctl_output, from), .choices = from, .fallback = "end",
 		.help = "Where a new output starts in the journal"},
 	{"kinds", CTL_T_CHOICES, AT(struct ctl_output, kinds), .choices = record_kinds,
-		.fallback_text = "kafka json: those with a topic; packed: all; else all but marks",
+		.fallback_text =
+			"kafka json: those with a topic; packed: all; else all but marks and raw",
 		.help = "Kinds of record that it takes; the rest is counted `filtered`"},
 	{"path", CTL_T_PATH, .required = true, .only = ONLY_FILE, AT(struct ctl_output, path),
 		.help = "File to write"},

@@ -73,9 +73,10 @@ void ctl_config_print(const struct ctl_config *c, FILE *out)
 	for (uint32_t i = 0; i < c->streams.count; i++)
 		print_stream(c, &c->streams.streams[i], out);
 	for (uint32_t i = 0; i < c->input_count; i++)
-		fprintf(out, "input %s: udp %s, %s%s\n", c->inputs[i].name,
+		fprintf(out, "input %s: udp %s, %s%s%s\n", c->inputs[i].name,
 			c->inputs[i].listen.text,
 			c->inputs[i].format == DP_FORMAT_JSON ? "json" : "binary",
+			c->inputs[i].keep_raw ? ", kept as it comes" : "",
 			c->inputs[i].enabled ? "" : ", disabled");
 	ctl_write_bytes(c->block_bytes_max, text);
 	fprintf(out, "journal %s: blocks of at most %s\n",

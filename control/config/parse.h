@@ -75,6 +75,9 @@ const char *ctl_meant(
 /* An absolute path, or one counted from the config's folder; on the config's pool. */
 const char *ctl_resolve_path(struct ctl_cx *cx, const char *text);
 
+/* Kinds of record that there can be: bits by enum dp_rec_kind; raw where an open input keeps it. */
+uint32_t ctl_kinds_made(const struct ctl_config *c);
+
 /* Checks of the finished struct; each adds errors. */
 void ctl_check_streams(struct ctl_cx *cx);
 void ctl_check_inputs(struct ctl_cx *cx);

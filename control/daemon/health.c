@@ -19,7 +19,7 @@ static bool is_loss(enum dp_counter which)
 	const char *name = dp_counter_name(which);
 
 	return strncmp(name, "dropped.", 8) == 0 || strncmp(name, "lost.", 5) == 0 ||
-	       strncmp(name, "rejected.", 9) == 0;
+	       strncmp(name, "rejected.", 9) == 0 || which == DP_C_RAW_LOST;
 }
 
 static void look_at_losses(struct ctl_health *h, const struct ctl_view *view, int64_t steady_ns)

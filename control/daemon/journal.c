@@ -163,8 +163,9 @@ static void describe_inputs(struct ctl_daemon *d)
 	for (uint32_t i = 0; i < d->config->input_count; i++) {
 		const struct ctl_input *in = &d->config->inputs[i];
 
-		d->inputs[i] = (struct dp_input){
-			.format = in->format, .stream = in->stream < 0 ? 0 : (uint16_t)in->stream};
+		d->inputs[i] = (struct dp_input){.format = in->format,
+			.stream = in->stream < 0 ? 0 : (uint16_t)in->stream,
+			.keep_raw = in->keep_raw};
 	}
 }
 

@@ -93,6 +93,8 @@ static int make_output(struct ctl_daemon *d, struct ctl_output_thread *t, uint32
 	struct dp_output_setup setup = {.config = {.form = packed ? DP_FORM_PACKED : DP_FORM_JSON,
 						.from_oldest = c->from == CTL_FROM_OLDEST,
 						.kinds = c->kinds,
+						.raw_as_it_came = c->type == CTL_OUTPUT_KAFKA &&
+								  c->kafka.topics.kind[DP_REC_RAW],
 						.window_blocks = WINDOW_BLOCKS,
 						.window_bytes = WINDOW_BYTES,
 						.save_interval_ns = SAVE_NS,

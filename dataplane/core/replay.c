@@ -75,6 +75,7 @@ static void count_after(struct replayer *p, uint32_t worker, const struct dp_rec
 		[DP_REC_ALERT] = DP_C_RECORDS_ALERT,
 		[DP_REC_GAP] = DP_C_RECORDS_GAP,
 		[DP_REC_MARK] = DP_C_RECORDS_MARK,
+		[DP_REC_RAW] = DP_C_RECORDS_RAW,
 	};
 	uint64_t *after = p->run.after[worker];
 
@@ -232,7 +233,7 @@ static int each_block(void *arg, const struct dp_reader_block *in)
 		if (rec->kind == DP_REC_MARK &&
 			((const struct dp_rec_mark *)rec)->what != DP_MARK_RETIRED)
 			take_mark(p, b->worker, (const struct dp_rec_mark *)rec);
-		else if (rec->id_len && rec->stream != DP_REC_NO_STREAM)
+		else if (rec->kind != DP_REC_RAW && rec->id_len && rec->stream != DP_REC_NO_STREAM)
 			sensor_record(p, b, index, rec);
 		index++;
 		p->out->records++;

@@ -138,6 +138,12 @@ static void decode(struct dp_worker *w, const struct dp_packet *p, const struct 
 	if (n < 0)
 		return;
 	b = &w->decoded.batches[stream];
+	if (in->keep_raw) {
+		const struct dp_payload payload = {
+			p->data, p->bytes, stream, &b->id[b->count - (uint32_t)n]};
+
+		dp_append_raw(&w->append, &payload, now);
+	}
 	if (b->count == (uint32_t)n)
 		b->oldest_ns = now->steady_ns;
 	if (b->count >= DP_BATCH_FLUSH)

@@ -23,11 +23,11 @@ enum dp_output_form { DP_FORM_JSON = 1, DP_FORM_PACKED };
 
 enum { DP_LABEL_BYTES_MAX = 128, DP_OUTPUT_STATE_BYTES_MAX = 256 };
 
-/* What an output takes unless its config says otherwise: all but marks. */
+/* What an output takes unless its config says otherwise: all but marks and raw payloads. */
 #define DP_KINDS_DEFAULT                                                                           \
 	(1u << DP_REC_READING | 1u << DP_REC_WINDOW | 1u << DP_REC_ALERT | 1u << DP_REC_GAP)
 
-/* One message on its way: a record as JSON, or a whole block. */
+/* One message on its way: a record as JSON, a raw payload, or a whole block. */
 struct dp_message {
 	const void *payload;
 	uint32_t payload_bytes;
@@ -96,8 +96,9 @@ struct dp_output_config {
 	char name[DP_NAME_BYTES_MAX + 1];
 	char label[DP_LABEL_BYTES_MAX + 1]; /* the appliance's name in JSON; "": its id in hex */
 	enum dp_output_form form;
-	bool from_oldest; /* a new output starts at the oldest record instead of the end */
-	uint32_t kinds;	  /* JSON: 1 << enum dp_rec_kind that it takes; the rest is `filtered` */
+	bool from_oldest;    /* a new output starts at the oldest record instead of the end */
+	uint32_t kinds;	     /* JSON: 1 << enum dp_rec_kind that it takes; the rest is `filtered` */
+	bool raw_as_it_came; /* JSON: of a raw payload the bytes alone are the message */
 	uint32_t window_blocks, window_bytes; /* most that is on its way */
 	int64_t save_interval_ns;	      /* of the position file */
 	uint32_t slot;			      /* for dp_writer_need */

@@ -180,6 +180,8 @@ static int64_t arrival_of(const struct dp_rec *rec)
 		return ((const struct dp_rec_alert *)rec)->arrival_ns;
 	case DP_REC_GAP:
 		return ((const struct dp_rec_gap *)rec)->arrival_ns;
+	case DP_REC_RAW:
+		return ((const struct dp_rec_raw *)rec)->arrival_ns;
 	default:
 		return ((const struct dp_rec_mark *)rec)->arrival_ns;
 	}
@@ -196,6 +198,18 @@ static void end_block(struct dp_output *o)
 	o->sending.active = false;
 	if (o->transport.ops->end_block)
 		o->transport.ops->end_block(o->transport.ctx);
+}
+
+/* NULL: no memory. */
+static const void *payload_of(struct dp_output *o, const struct dp_rec *rec, size_t *bytes)
+{
+	const struct dp_sending *s = &o->sending;
+
+	if (rec->kind == DP_REC_RAW && o->config.raw_as_it_came) {
+		*bytes = ((const struct dp_rec_raw *)rec)->payload_bytes;
+		return dp_rec_payload((const struct dp_rec_raw *)rec);
+	}
+	return dp_json_form_record(o->json, rec, s->from.streams, s->message.id, bytes);
 }
 
 /* Makes the next message that this output takes; false: the block has no more. 0 or -ENOMEM. */
@@ -227,7 +241,7 @@ static int make_json(struct dp_output *o, bool *made)
 		struct dp_message *m = &s->message;
 
 		dp_rec_id(rec, s->from.streams, &place, m->id);
-		m->payload = dp_json_form_record(o->json, rec, s->from.streams, m->id, &bytes);
+		m->payload = payload_of(o, rec, &bytes);
 		if (!m->payload)
 			return -ENOMEM;
 		m->payload_bytes = (uint32_t)bytes;

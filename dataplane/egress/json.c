@@ -11,6 +11,7 @@
 
 #include "dataplane/alert/alert.h"
 #include "dataplane/core/drop.h"
+#include "dataplane/egress/base64.h"
 #include "dataplane/egress/json_names.h"
 #include "dataplane/egress/number.h"
 #include "dataplane/journal/record.h"
@@ -414,6 +415,14 @@ static char *put_mark(struct dp_json_form *f, char *p, const struct dp_rec_mark 
 	return put_time(p, &f->arrival_time, m->arrival_ns);
 }
 
+static char *put_raw(struct dp_json_form *f, char *p, const struct dp_rec_raw *r)
+{
+	p = PUT(p, ",\"payload\":\"");
+	p = dp_base64_put(p, dp_rec_payload(r), r->payload_bytes);
+	p = PUT(p, "\",\"arrival\":");
+	return put_time(p, &f->arrival_time, r->arrival_ns);
+}
+
 /* ---- the record ---- */
 
 static int64_t time_of(const struct dp_rec *rec)
@@ -427,6 +436,8 @@ static int64_t time_of(const struct dp_rec *rec)
 		return ((const struct dp_rec_alert *)rec)->event_ns;
 	case DP_REC_GAP:
 		return ((const struct dp_rec_gap *)rec)->arrival_ns;
+	case DP_REC_RAW:
+		return ((const struct dp_rec_raw *)rec)->arrival_ns;
 	default:
 		return ((const struct dp_rec_mark *)rec)->arrival_ns;
 	}
@@ -470,7 +481,9 @@ static bool reserve(struct dp_json_form *f, size_t need)
 	return true;
 }
 
-/* More than the text can take. Sensor and tags lie in the record, so its size bounds them. */
+/*
+ * More than the text can take. Sensor, tags and payload lie in the record, so its size bounds them.
+ */
 static size_t bound(const struct dp_rec *rec, const struct dp_json_stream *t)
 {
 	size_t n = FIXED_BYTES_MAX + COPY_STEP + (size_t)ESCAPED_BYTES_MAX * rec->bytes;
@@ -506,6 +519,8 @@ static char *put_kind(struct dp_json_form *f, char *p, const struct dp_json_name
 			(const struct dp_rec_alert *)rec);
 	case DP_REC_GAP:
 		return put_gap(f, p, (const struct dp_rec_gap *)rec);
+	case DP_REC_RAW:
+		return put_raw(f, p, (const struct dp_rec_raw *)rec);
 	default:
 		return put_mark(f, p, (const struct dp_rec_mark *)rec);
 	}

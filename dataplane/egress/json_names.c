@@ -13,6 +13,7 @@ static const char *const kind_names[DP_REC_KINDS] = {
 	[DP_REC_ALERT] = "alert",
 	[DP_REC_GAP] = "gap",
 	[DP_REC_MARK] = "mark",
+	[DP_REC_RAW] = "raw",
 };
 
 /* Twice over the same code: first to count, then, with a pool, to write. */

@@ -283,7 +283,7 @@ static void take_schema_report(struct dp_kafka *k, const rd_kafka_message_t *m)
 
 static rd_kafka_headers_t *make_headers(const struct dp_message *m)
 {
-	static const char *const kinds[] = {"", "reading", "window", "alert", "gap", "mark"};
+	static const char *const kinds[] = {"", "reading", "window", "alert", "gap", "mark", "raw"};
 	const struct dp_rec_score *score = NULL;
 	uint8_t count = 0;
 	rd_kafka_headers_t *h = rd_kafka_headers_new(4);

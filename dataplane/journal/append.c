@@ -395,3 +395,28 @@ void dp_append_gap(const struct dp_append *a, const struct dp_gap *gap, const st
 	dp_log_arrival_time(a->log, now->real_ns);
 	dp_count(a->counters, DP_C_RECORDS_GAP, 1);
 }
+
+void dp_append_raw(const struct dp_append *a, const struct dp_payload *p, const struct dp_now *now)
+{
+	size_t bytes = dp_rec_raw_bytes(p->id->len, p->count);
+	/* of readings, at worst: dp_block_bytes_max() */
+	size_t batch = a->log->block_max - DP_BLOCK_SEAL_BYTES;
+	struct dp_rec_raw *r;
+	uint32_t index;
+	char *tail;
+
+	if (!dp_log_room(a->log, bytes + 2 * batch)) {
+		dp_count(a->counters, DP_C_RAW_LOST, 1);
+		return;
+	}
+	dp_log_group(a->log, bytes, now->steady_ns);
+	r = dp_log_record(a->log, DP_REC_RAW, bytes, &index);
+	r->head.stream = p->stream;
+	r->arrival_ns = now->real_ns;
+	r->payload_bytes = p->count;
+	tail = (char *)(r + 1);
+	put_id(tail, &r->head, p->id);
+	memcpy(tail + dp_rec_pad(p->id->len, 4), p->bytes, p->count);
+	dp_log_arrival_time(a->log, now->real_ns);
+	dp_count(a->counters, DP_C_RECORDS_RAW, 1);
+}

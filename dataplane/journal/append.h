@@ -1,7 +1,8 @@
 /*
  * The last stage of a worker: what a batch brought goes into the log ring as records, each reading
  * with all that it caused in one block: windows that it closes, alerts of those, the reading,
- * alerts that it raises or clears.
+ * alerts that it raises or clears.  A datagram as it came, where an input keeps it, is a group of
+ * its own before them.
  */
 #pragma once
 
@@ -52,6 +53,20 @@ struct dp_gap {
 	uint16_t worker, stream; /* stream 0xffff: of none */
 };
 void dp_append_gap(const struct dp_append *a, const struct dp_gap *gap, const struct dp_now *now);
+
+/* A datagram that was decoded, and the first reading in it. */
+struct dp_payload {
+	const uint8_t *bytes;
+	uint32_t count; /* of bytes, at most DP_DATAGRAM_BYTES_MAX */
+	uint16_t stream;
+	const struct dp_sensor_id *id;
+};
+
+/*
+ * As it came. Gives way to readings: without room for two full batches of them besides, with all
+ * that they may cause, it is only counted.
+ */
+void dp_append_raw(const struct dp_append *a, const struct dp_payload *p, const struct dp_now *now);
 
 /* Most bytes of a mark or gap record. */
 size_t dp_append_small_bytes(void);

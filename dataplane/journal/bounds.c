@@ -9,6 +9,11 @@
 /* A counter mark is a group of its own, with all counters that a later version may have added. */
 static const size_t mark_bytes_max = sizeof(struct dp_rec_mark) + 8 * (size_t)DP_MARK_COUNTERS_MAX;
 
+/* So is a raw payload, whether or not an input keeps any now: an earlier run may have. */
+static const size_t raw_bytes_max =
+	sizeof(struct dp_rec_raw) + DP_SENSOR_ID_MAX + DP_DATAGRAM_BYTES_MAX;
+
+_Static_assert(DP_SENSOR_ID_MAX % 8 == 0 && DP_DATAGRAM_BYTES_MAX % 8 == 0, "no padding");
 _Static_assert((int)DP_COUNTER_COUNT <= (int)DP_MARK_COUNTERS_MAX, "a mark holds every counter");
 
 static size_t reading_bytes_max(const struct dp_stream *s)
@@ -44,7 +49,7 @@ size_t dp_rec_bytes_max(const struct dp_stream *s)
 
 size_t dp_block_bytes_max(const struct dp_stream_set *streams)
 {
-	size_t group = mark_bytes_max;
+	size_t group = raw_bytes_max > mark_bytes_max ? raw_bytes_max : mark_bytes_max;
 
 	for (uint32_t i = 0; i < streams->count; i++) {
 		size_t n = DP_DATAGRAM_READINGS_MAX * dp_rec_bytes_max(&streams->streams[i]);

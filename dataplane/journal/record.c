@@ -21,6 +21,7 @@ static size_t head_bytes(const struct dp_rec *rec)
 		[DP_REC_ALERT] = sizeof(struct dp_rec_alert),
 		[DP_REC_GAP] = sizeof(struct dp_rec_gap),
 		[DP_REC_MARK] = sizeof(struct dp_rec_mark),
+		[DP_REC_RAW] = sizeof(struct dp_rec_raw),
 	};
 
 	return rec->kind < DP_REC_KINDS ? bytes[rec->kind] : 0;
@@ -67,6 +68,11 @@ const struct dp_rec_score *dp_rec_window_scores(const struct dp_rec_window *w)
 const uint64_t *dp_rec_counters(const struct dp_rec_mark *m)
 {
 	return (const uint64_t *)tail(&m->head);
+}
+
+const uint8_t *dp_rec_payload(const struct dp_rec_raw *r)
+{
+	return (const uint8_t *)tail(&r->head);
 }
 
 /* ---- check ---- */
@@ -165,6 +171,20 @@ static bool mark_good(const struct dp_rec_mark *m)
 	       ends_at(&m->head, used + 8 * (size_t)m->counter_count);
 }
 
+static bool raw_good(const struct dp_rec_raw *r)
+{
+	size_t used = (size_t)(tail(&r->head) - (const char *)r);
+
+	return r->payload_bytes >= 1 && r->payload_bytes <= DP_DATAGRAM_BYTES_MAX && !r->reserved &&
+	       ends_at(&r->head, used + r->payload_bytes);
+}
+
+/* Records of what a sensor sent or what was found out about it. */
+static bool of_sensor(const struct dp_rec *rec)
+{
+	return rec->kind <= DP_REC_ALERT || rec->kind == DP_REC_RAW;
+}
+
 bool dp_rec_check(const struct dp_rec *rec, size_t left, const struct dp_stream_set *streams)
 {
 	const struct dp_stream *s = NULL;
@@ -183,7 +203,7 @@ bool dp_rec_check(const struct dp_rec *rec, size_t left, const struct dp_stream_
 		s = &streams->streams[rec->stream];
 	else if (rec->stream != DP_REC_NO_STREAM)
 		return false;
-	if (rec->kind <= DP_REC_ALERT && (!s || rec->id_len == 0))
+	if (of_sensor(rec) && (!s || rec->id_len == 0))
 		return false;
 	switch (rec->kind) {
 	case DP_REC_READING:
@@ -194,6 +214,8 @@ bool dp_rec_check(const struct dp_rec *rec, size_t left, const struct dp_stream_
 		return alert_good((const struct dp_rec_alert *)rec, s);
 	case DP_REC_GAP:
 		return gap_good((const struct dp_rec_gap *)rec);
+	case DP_REC_RAW:
+		return raw_good((const struct dp_rec_raw *)rec);
 	default:
 		return mark_good((const struct dp_rec_mark *)rec);
 	}

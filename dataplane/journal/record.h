@@ -9,6 +9,7 @@
  *   tail of window:  per field, per bit of stats from the lowest: u32 count or f32 |
  *                    struct dp_rec_score[score_count]
  *   tail of mark:    u64 counters[counter_count]; none in a mark of a sensor
+ *   tail of raw:     payload[payload_bytes]
  */
 #pragma once
 
@@ -25,6 +26,7 @@ enum dp_rec_kind {
 	DP_REC_ALERT,
 	DP_REC_GAP,
 	DP_REC_MARK,
+	DP_REC_RAW,
 	DP_REC_KINDS, /* one above the last: array bound */
 };
 
@@ -135,6 +137,15 @@ struct dp_rec_mark {
 };
 _Static_assert(sizeof(struct dp_rec_mark) == 24, "mark record");
 
+/* A datagram as it came; stream and sensor are those of its first reading. */
+struct dp_rec_raw {
+	struct dp_rec head;
+	int64_t arrival_ns;
+	uint32_t payload_bytes; /* 1 to DP_DATAGRAM_BYTES_MAX */
+	uint32_t reserved;
+};
+_Static_assert(sizeof(struct dp_rec_raw) == 24, "raw record");
+
 static inline size_t dp_rec_pad(size_t bytes, size_t to)
 {
 	return (bytes + to - 1) & ~(to - 1);
@@ -164,6 +175,11 @@ static inline size_t dp_rec_alert_bytes(size_t id_len)
 	return dp_rec_pad(sizeof(struct dp_rec_alert) + id_len, 8);
 }
 
+static inline size_t dp_rec_raw_bytes(size_t id_len, size_t payload_bytes)
+{
+	return dp_rec_pad(sizeof(struct dp_rec_raw) + dp_rec_pad(id_len, 4) + payload_bytes, 8);
+}
+
 /* Most bytes that one reading with all the windows and alerts it may cause can take. */
 size_t dp_rec_bytes_max(const struct dp_stream *s);
 
@@ -181,6 +197,7 @@ const uint8_t *dp_rec_tags(const struct dp_rec_reading *r);  /* tag_count times 
 const uint32_t *dp_rec_stats(const struct dp_rec_window *w); /* u32 or f32 bits */
 const struct dp_rec_score *dp_rec_window_scores(const struct dp_rec_window *w);
 const uint64_t *dp_rec_counters(const struct dp_rec_mark *m);
+const uint8_t *dp_rec_payload(const struct dp_rec_raw *r); /* [payload_bytes] */
 
 /* Where a record stands: needed for the ids of records whose sender does not number. */
 struct dp_rec_place {

@@ -25,6 +25,7 @@ struct dp_packet {
 struct dp_input {
 	enum dp_format format;
 	uint16_t stream; /* json: the stream; binary: unused, the datagram says */
+	bool keep_raw;	 /* what was decoded is recorded as it came, too */
 };
 
 struct dp_source_ops {

@@ -25,6 +25,7 @@ static void read_all(const struct dp_rec *rec, const struct dp_stream_set *strea
 	const struct dp_rec_reading *r = (const struct dp_rec_reading *)rec;
 	const struct dp_rec_window *w = (const struct dp_rec_window *)rec;
 	const struct dp_rec_mark *m = (const struct dp_rec_mark *)rec;
+	const struct dp_rec_raw *raw = (const struct dp_rec_raw *)rec;
 
 	add(dp_rec_sensor(rec), rec->id_len);
 	if (rec->kind == DP_REC_READING) {
@@ -40,6 +41,8 @@ static void read_all(const struct dp_rec *rec, const struct dp_stream_set *strea
 		add(dp_rec_window_scores(w), sizeof(struct dp_rec_score) * w->score_count);
 	} else if (rec->kind == DP_REC_MARK) {
 		add(dp_rec_counters(m), sizeof(uint64_t) * m->counter_count);
+	} else if (rec->kind == DP_REC_RAW) {
+		add(dp_rec_payload(raw), raw->payload_bytes);
 	}
 }
 

@@ -79,6 +79,7 @@ void world_check_restored(struct world *w)
 		[DP_REC_ALERT] = DP_C_RECORDS_ALERT,
 		[DP_REC_GAP] = DP_C_RECORDS_GAP,
 		[DP_REC_MARK] = DP_C_RECORDS_MARK,
+		[DP_REC_RAW] = DP_C_RECORDS_RAW,
 	};
 	const struct oracle *o = w->oracle;
 

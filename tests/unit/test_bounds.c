@@ -50,4 +50,6 @@ Test(bounds, block_takes_a_whole_datagram_on_top)
 			DP_DATAGRAM_READINGS_MAX * dp_rec_bytes_max(&s.streams[i]));
 	cr_expect_geq(dp_block_bytes_max(&none) - DP_BLOCK_SEAL_BYTES,
 		sizeof(struct dp_rec_mark) + 8 * DP_MARK_COUNTERS_MAX, "a mark fits always");
+	cr_expect_geq(dp_block_bytes_max(&none) - DP_BLOCK_SEAL_BYTES,
+		dp_rec_raw_bytes(DP_SENSOR_ID_MAX, DP_DATAGRAM_BYTES_MAX), "so does a payload");
 }

@@ -58,15 +58,20 @@ static const char good[] = "name: box\n"					   /* 1 */
 			   "  memory: 64MiB\n"					   /* 45 */
 			   "api: {socket: run/box.sock}\n";			   /* 46 */
 
-/* `good` with the first `from` replaced by `to`; to be freed. */
+/* `whole` with the first `from` replaced by `to`; to be freed. */
+static char *replaced_in(const char *whole, const char *from, const char *to)
+{
+	const char *at = strstr(whole, from);
+	char *text = malloc(strlen(whole) + strlen(to) + 1);
+
+	cr_assert(at, "\"%s\" is not in the config", from);
+	sprintf(text, "%.*s%s%s", (int)(at - whole), whole, to, at + strlen(from));
+	return text;
+}
+
 static char *replaced(const char *from, const char *to)
 {
-	const char *at = strstr(good, from);
-	char *text = malloc(sizeof(good) + strlen(to) + 1);
-
-	cr_assert(at, "\"%s\" is not in the good config", from);
-	sprintf(text, "%.*s%s%s", (int)(at - good), good, to, at + strlen(from));
-	return text;
+	return replaced_in(good, from, to);
 }
 
 static bool has_error(
@@ -273,6 +278,14 @@ static const struct broken table[] = {
 		"must be text"},
 	{"topic: blocks", "topic: blocks\n    compression: rar", 44, "outputs[2].compression",
 		"is none of"},
+	/* raw payloads that no input keeps */
+	{"    format: binary", "    keep_raw: all\n    format: binary", 23, "inputs[0].keep_raw",
+		"neither true nor false"},
+	{"windows: w}", "raw: p}", 38, "outputs[1].topics.raw", "no input has keep_raw"},
+	{"/tmp/box.jsonl", "/tmp/box.jsonl\n    kinds: [readings, raw]", 35, "outputs[0].kinds",
+		"no input has keep_raw"},
+	{"topic: blocks", "topic: blocks\n    kinds: [readings, windows, alerts, gaps, marks, raw]",
+		44, "outputs[2].kinds", "no input has keep_raw"},
 	/* limits, api, attributes */
 	{"memory: 64MiB", "memory: 64XB", 45, "limits.memory", "the units are"},
 	{"memory: 64MiB", "new_sensors_per_s: 0", 45, "limits.new_sensors_per_s", "out of range"},
@@ -365,6 +378,62 @@ Test(config, values_and_defaults_reach_the_struct)
 	cr_expect_str_eq(c->api_socket, "conf/run/box.sock", "counts from the config's folder");
 	cr_expect_eq(c->limits.sensors_max[0], (64u << 20) / ctl_sensor_bytes(s));
 	ctl_config_free(c);
+}
+
+/* One input keeps what comes: who asks for it gets it, packed messages hold it, others do not. */
+Test(config, raw_payloads_reach_who_asks_for_them)
+{
+	static const uint32_t raw = 1u << DP_REC_RAW;
+	char *kept = replaced("format: json\n", "format: json\n    keep_raw: true\n");
+	char *asked = replaced_in(kept, "windows: w}", "raw: p}");
+	struct ctl_errors errors = {0};
+	struct ctl_config *c = parse_well(good), *again;
+	json_t *json;
+	char *text;
+
+	cr_expect_not(c->inputs[1].keep_raw);
+	for (uint32_t i = 0; i < 3; i++)
+		cr_expect_eq(c->outputs[i].kinds & raw, 0, "output %u", i);
+	ctl_config_free(c);
+	c = parse_well(asked);
+	cr_expect_not(c->inputs[0].keep_raw);
+	cr_expect(c->inputs[1].keep_raw);
+	cr_expect_eq(c->outputs[0].kinds & raw, 0);
+	cr_expect_eq(c->outputs[1].kinds, 1u << DP_REC_READING | raw);
+	cr_expect_str_eq(c->outputs[1].kafka.topics.kind[DP_REC_RAW], "p");
+	cr_expect_eq(c->outputs[2].kinds, (1u << DP_REC_KINDS) - 2);
+	json = ctl_config_json(c);
+	text = json_dumps(json, 0);
+	again = parse_well(text);
+	cr_expect_eq(again->outputs[1].kinds, c->outputs[1].kinds);
+	cr_expect_eq(again->outputs[2].kinds, c->outputs[2].kinds);
+	ctl_config_free(again);
+	ctl_config_free(c);
+	json_decref(json);
+	free(text);
+
+	/* the one that keeps them is not opened: none come */
+	text = replaced_in(asked, "keep_raw: true\n", "keep_raw: true\n    enabled: false\n");
+	cr_expect_eq(ctl_config_parse(text, strlen(text), "x", &c, &errors), -EINVAL);
+	cr_expect_eq(errors.count, 1);
+	cr_expect(has_error(&errors, 40, "outputs[1].topics.raw", "no input has keep_raw"));
+	ctl_errors_free(&errors);
+	free(text);
+
+	/* packed messages hold every kind that there is */
+	text = replaced_in(kept, "topic: blocks",
+		"topic: blocks\n    kinds: [readings, windows, alerts, gaps, marks]");
+	errors = (struct ctl_errors){0};
+	cr_expect_eq(ctl_config_parse(text, strlen(text), "x", &c, &errors), -EINVAL);
+	cr_expect(has_error(&errors, 45, "outputs[2].kinds", "every kind"));
+	ctl_errors_free(&errors);
+	free(text);
+	text = replaced("topic: blocks",
+		"topic: blocks\n    kinds: [readings, windows, alerts, gaps, marks]");
+	ctl_config_free(parse_well(text));
+	free(text);
+	free(asked);
+	free(kept);
 }
 
 Test(config, memory_that_holds_no_sensor_is_refused)

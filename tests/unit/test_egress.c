@@ -106,25 +106,32 @@ void dp_writer_need(struct dp_writer *w, uint32_t slot, uint64_t serial)
 	((struct fake_log *)(void *)w)->needed = serial;
 }
 
-static void append(struct fake_log *l, uint32_t worker, uint64_t epoch, uint64_t sequence)
+/* What the log's open block holds is the next block. */
+static void add_block(struct fake_log *l, struct dp_log *log)
 {
-	struct dp_arena arena;
-	struct dp_log log;
 	struct dp_block *b;
 
 	cr_assert(l->count < BLOCKS_MAX);
-	sample_log_init(&log, &arena, worker);
-	log.epoch = epoch;
-	log.next_sequence = sequence;
-	sample_group(&log, &l->s, l->count);
-	dp_log_seal(&log, 0, true);
-	b = dp_log_take(&log);
+	dp_log_seal(log, 0, true);
+	b = dp_log_take(log);
 	l->blocks[l->count].block = malloc(b->bytes);
 	memcpy(l->blocks[l->count].block, b, b->bytes);
 	l->blocks[l->count++].block->records_before = l->records;
 	l->records += b->record_count;
 	atomic_store(&l->stats.records, l->records);
 	atomic_store(&l->stats.readable, lp_of(l->count));
+}
+
+static void append(struct fake_log *l, uint32_t worker, uint64_t epoch, uint64_t sequence)
+{
+	struct dp_arena arena;
+	struct dp_log log;
+
+	sample_log_init(&log, &arena, worker);
+	log.epoch = epoch;
+	log.next_sequence = sequence;
+	sample_group(&log, &l->s, l->count);
+	add_block(l, &log);
 	dp_arena_fini(&arena);
 }
 
@@ -911,4 +918,85 @@ Test(egress, file_holds_each_record_once)
 {
 	for (unsigned seed = 1; seed <= 400; seed++)
 		storm_file(seed);
+}
+
+/* ---- raw payloads ---- */
+
+static const char datagram[] = "{\"id\":\"pump-7\"}\n";
+
+/* A log of one block with one payload. */
+static struct world *new_raw_world(void)
+{
+	struct world *w = new_world(0);
+	struct dp_arena arena;
+	struct dp_log log;
+	struct dp_rec_raw *r;
+	uint32_t index;
+
+	sample_log_init(&log, &arena, 0);
+	dp_log_group(&log, SAMPLE_GROUP_BYTES, 0);
+	r = dp_log_record(&log, DP_REC_RAW, dp_rec_raw_bytes(6, sizeof(datagram) - 1), &index);
+	r->arrival_ns = SAMPLE_TIME_NS;
+	r->payload_bytes = sizeof(datagram) - 1;
+	r->head.id_len = 6;
+	memcpy((char *)dp_rec_sensor(&r->head), "pump-7", 6);
+	memcpy((char *)dp_rec_payload(r), datagram, sizeof(datagram) - 1);
+	dp_log_arrival_time(&log, SAMPLE_TIME_NS);
+	add_block(&w->log, &log);
+	dp_arena_fini(&arena);
+	return w;
+}
+
+Test(egress, payloads_are_filtered_unless_they_are_asked_for)
+{
+	struct world *w = new_raw_world();
+
+	start(w);
+	drain(w);
+	cr_expect_eq(w->side.got_count, 0);
+	cr_expect_eq(STAT(w, filtered), 1);
+	free_world(w);
+}
+
+Test(egress, payload_goes_out_as_it_came_or_in_json)
+{
+	for (int as_it_came = 0; as_it_came <= 1; as_it_came++) {
+		struct world *w = new_raw_world();
+
+		w->setup.config.kinds |= 1u << DP_REC_RAW;
+		w->setup.config.raw_as_it_came = as_it_came;
+		start(w);
+		drain(w);
+		cr_assert_eq(w->side.got_count, 1);
+		cr_expect_eq(w->side.got[0].kind, DP_REC_RAW);
+		cr_expect_eq(w->side.key_bytes, 6);
+		cr_expect_arr_eq(w->side.key, "pump-7", 6);
+		if (as_it_came)
+			cr_expect_str_eq(w->side.text, datagram);
+		else
+			cr_expect(strstr(w->side.text, "\"kind\":\"raw\"") &&
+					  strstr(w->side.text,
+						  "\"payload\":\"eyJpZCI6InB1bXAtNyJ9Cg==\""),
+				"%s", w->side.text);
+		free_world(w);
+	}
+}
+
+/* Bytes of any kind would break the file's lines. */
+Test(egress, refused_payload_is_a_dead_letter_in_json)
+{
+	static const char base64[] = "\"payload\":\"eyJpZCI6InB1bXAtNyJ9Cg==\"";
+	struct world *w = new_raw_world();
+	const struct fake_file *dead;
+
+	w->setup.config.kinds |= 1u << DP_REC_RAW;
+	w->setup.config.raw_as_it_came = true;
+	w->side.refuse = 1;
+	start(w);
+	drain(w);
+	cr_expect_eq(STAT(w, dead_letter), 1);
+	dead = fake_disk_file(&w->disk, "dead-test.jsonl");
+	cr_assert(dead);
+	cr_expect(memmem(dead->data, dead->bytes, base64, strlen(base64)));
+	free_world(w);
 }

@@ -120,6 +120,65 @@ Test(egress_json, every_kind_has_its_form)
 	close_world(&w);
 }
 
+/* Of stream 0 and "pump-7", with these bytes; to be freed. */
+static struct dp_rec *raw_of(const void *payload, uint32_t n)
+{
+	size_t bytes = dp_rec_raw_bytes(6, n);
+	struct dp_rec_raw *r = calloc(1, bytes);
+
+	r->head = (struct dp_rec){.bytes = (uint32_t)bytes, .kind = DP_REC_RAW, .id_len = 6};
+	r->arrival_ns = SAMPLE_TIME_NS;
+	r->payload_bytes = n;
+	memcpy((char *)dp_rec_sensor(&r->head), "pump-7", 6);
+	memcpy((char *)dp_rec_payload(r), payload, n);
+	return &r->head;
+}
+
+/* The vectors of RFC 4648, section 10, and bytes that no text may hold. */
+Test(egress_json, payloads_are_base64)
+{
+	static const struct {
+		const char *payload;
+		uint32_t bytes;
+		const char *text;
+	} table[] = {{"f", 1, "Zg=="}, {"fo", 2, "Zm8="}, {"foo", 3, "Zm9v"},
+		{"foob", 4, "Zm9vYg=="}, {"fooba", 5, "Zm9vYmE="}, {"foobar", 6, "Zm9vYmFy"},
+		{"\0\xff\xfb\xef\"", 5, "AP/77yI="}};
+	struct world w;
+	char line[512];
+
+	open_world(&w);
+	for (size_t i = 0; i < sizeof(table) / sizeof(table[0]); i++) {
+		struct dp_rec *rec = raw_of(table[i].payload, table[i].bytes);
+
+		snprintf(line, sizeof(line),
+			HEAD("20.000", "raw") CLIMATE ",\"payload\":\"%s\"" ARRIVAL PUMP "}",
+			table[i].text);
+		cr_assert(dp_rec_check(rec, rec->bytes, &w.s.set));
+		cr_expect_str_eq(render(&w, rec), line);
+		free(rec);
+	}
+	close_world(&w);
+}
+
+Test(egress_json, largest_payload_fits)
+{
+	static uint8_t payload[DP_DATAGRAM_BYTES_MAX];
+	struct world w;
+	struct dp_rec *rec;
+	json_t *root;
+
+	open_world(&w);
+	memset(payload, 0xff, sizeof(payload));
+	rec = raw_of(payload, sizeof(payload));
+	root = json_loads(render(&w, rec), JSON_REJECT_DUPLICATES, NULL);
+	cr_assert(root);
+	cr_expect_eq(json_string_length(json_object_get(root, "payload")), 12288);
+	json_decref(root);
+	free(rec);
+	close_world(&w);
+}
+
 /* A byte that is not escaped breaks every reader behind it; one escaped wrongly changes a tag. */
 Test(egress_json, strings_survive_a_parser)
 {

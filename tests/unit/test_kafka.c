@@ -47,6 +47,7 @@ static void open_world(struct world *w)
 	cr_assert(w->cluster);
 	cr_assert_eq(rd_kafka_mock_topic_create(w->cluster, "readings", PARTITIONS, 1), 0);
 	cr_assert_eq(rd_kafka_mock_topic_create(w->cluster, "alerts", 1, 1), 0);
+	cr_assert_eq(rd_kafka_mock_topic_create(w->cluster, "raw", 1, 1), 0);
 	cr_assert_eq(rd_kafka_mock_topic_create(w->cluster, "readings-schemas", 1, 1), 0);
 	w->config = (struct dp_kafka_config){
 		.brokers = rd_kafka_mock_cluster_bootstraps(w->cluster),
@@ -55,6 +56,7 @@ static void open_world(struct world *w)
 		.partition = DP_KAFKA_BY_SENSOR,
 	};
 	w->config.kind_topic[DP_REC_ALERT] = "alerts";
+	w->config.kind_topic[DP_REC_RAW] = "raw";
 	sample_streams_init(&w->s);
 	sample_log_init(&w->log, &w->arena, 5);
 	sample_group(&w->log, &w->s, 0);
@@ -204,6 +206,36 @@ Test(kafka, json_message_carries_key_time_and_headers, .timeout = 60)
 	cr_expect_eq(rd_kafka_message_timestamp(got, NULL), SAMPLE_TIME_NS / 1000000);
 	expect_header(got, "id", "0000000000000def0000000000000abc");
 	expect_header(got, "kind", "alert");
+	close_world(&w);
+}
+
+/* Bytes that are no text, in a topic of their own, under the key of the sensor's readings. */
+Test(kafka, payload_goes_out_as_it_came, .timeout = 60)
+{
+	static const char payload[] = "PS\0\xff\n\"";
+	struct dp_rec head = {.kind = DP_REC_RAW, .id_len = 6};
+	struct world w;
+	struct dp_message m;
+	rd_kafka_message_t *got;
+
+	open_world(&w);
+	w.config.headers = true;
+	open_output(&w);
+	m = message(&w, SAMPLE_NUMBERED, "");
+	m.payload = payload;
+	m.payload_bytes = sizeof(payload);
+	m.kind = DP_REC_RAW;
+	m.record = &head;
+	cr_assert_eq(send_message(&w, &m), 0);
+	cr_assert_eq(serve_until(&w, &w.delivered_count, 1), 0);
+	got = consume(&w, "raw", 0);
+	cr_assert_eq(got->len, sizeof(payload));
+	cr_expect_eq(memcmp(got->payload, payload, sizeof(payload)), 0);
+	cr_assert_eq(got->key_len, 6);
+	cr_expect_eq(memcmp(got->key, "pump-7", 6), 0);
+	cr_expect_eq(rd_kafka_message_timestamp(got, NULL), SAMPLE_TIME_NS / 1000000);
+	expect_header(got, "kind", "raw");
+	expect_header(got, "id", "0000000000000def0000000000000abc");
 	close_world(&w);
 }
 

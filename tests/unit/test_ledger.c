@@ -155,7 +155,8 @@ Test(ledger, losses_and_notes_are_in_no_sum)
 	settle(w);
 	ctl_ledger_read(&w->view, &before);
 	for (uint32_t i = DP_C_LATE; i < DP_COUNTER_COUNT; i++)
-		set_count(w, 0, (enum dp_counter)i, 1000 + i);
+		if (strncmp(dp_counter_name((enum dp_counter)i), "records.", 8) != 0)
+			set_count(w, 0, (enum dp_counter)i, 1000 + i);
 	ctl_ledger_read(&w->view, &after);
 	cr_assert(after.balanced && after.settled);
 	cr_assert_eq(before.dropped, after.dropped);

@@ -34,6 +34,8 @@ struct heard {
 	uint16_t flags;
 	uint8_t kind, what, reason, raised, rule, group;
 	char id[DP_SENSOR_ID_MAX + 1];
+	uint32_t payload_bytes;
+	uint8_t payload[DATAGRAM_BYTES];
 };
 
 struct queue {
@@ -48,7 +50,10 @@ static struct dp_window_def windows[2];
 static struct dp_rule rules[3];
 static struct dp_stream stream;
 static struct dp_stream_set set = {.count = 1, .streams = &stream};
-static const struct dp_input inputs[2] = {{.format = DP_FORMAT_BINARY}, {.format = DP_FORMAT_JSON}};
+static const struct dp_input inputs[4] = {{.format = DP_FORMAT_BINARY}, {.format = DP_FORMAT_JSON},
+	{.format = DP_FORMAT_BINARY, .keep_raw = true},
+	{.format = DP_FORMAT_JSON, .keep_raw = true}};
+enum { RAW = 2 }; /* to the index of an input: the one that keeps what comes */
 static const uint32_t slots_max = SENSORS_MAX;
 
 static struct dp_worker *workers;
@@ -300,6 +305,13 @@ static void hear_record(const struct dp_block *b, uint32_t index, const struct d
 		h->rule = ((const struct dp_rec_alert *)rec)->rule;
 	} else if (rec->kind == DP_REC_MARK) {
 		h->what = ((const struct dp_rec_mark *)rec)->what;
+	} else if (rec->kind == DP_REC_RAW) {
+		const struct dp_rec_raw *r = (const struct dp_rec_raw *)rec;
+
+		assert(r->payload_bytes <= DATAGRAM_BYTES);
+		h->start_ns = r->arrival_ns;
+		h->payload_bytes = r->payload_bytes;
+		memcpy(h->payload, dp_rec_payload(r), r->payload_bytes);
 	}
 }
 
@@ -604,6 +616,110 @@ Test(worker, the_timers_keep_up_while_there_is_no_sensor)
 	settle();
 	turn(0, 30 * 86400 * SECOND);
 	cr_assert_eq(workers[0].per_stream[0].table.wheel_at, now.steady_ns / DP_WHEEL_TICK_NS);
+	finish();
+}
+
+/* ---- raw payloads ---- */
+
+/* The last datagram put into that worker's queue goes to the input that keeps what comes. */
+static void keep_last(uint32_t worker)
+{
+	queues[worker].list[(queues[worker].put - 1) % QUEUE].input += RAW;
+}
+
+static const struct heard *heard_raw(uint32_t nth)
+{
+	for (uint32_t i = 0; i < heard_count; i++)
+		if (heard[i].kind == DP_REC_RAW && nth-- == 0)
+			return &heard[i];
+	cr_assert_fail("there is no such payload");
+	return NULL;
+}
+
+static void expect_payload(uint32_t nth, const char *id, uint32_t worker, uint32_t datagram)
+{
+	const struct heard *h = heard_raw(nth);
+	const struct dp_packet *p = &queues[worker].list[datagram];
+
+	cr_expect_str_eq(h->id, id);
+	cr_assert_eq(h->payload_bytes, p->bytes);
+	cr_expect_arr_eq(h->payload, p->data, p->bytes);
+}
+
+/* What a reader of the raw topic relies on: every byte, under the key of the readings. */
+Test(worker, what_an_input_keeps_is_recorded_as_it_came)
+{
+	start(1, 0);
+	send_numbered(0, "a", 0, 3, 20);
+	keep_last(0);
+	send_json(0, " [{\"id\":\"b\", \"x\":null},{\"id\":\"c\"}]\n");
+	keep_last(0);
+	send_numbered(0, "a", 0, 3, 20);
+	keep_last(0);
+	send_numbered(0, "a", 1, 1, 20);
+	send_json(0, "{\"id\":\"d\"");
+	keep_last(0);
+	settle_and_hear();
+	cr_assert_eq(counted(DP_C_RECORDS_RAW), 3, "a duplicate too, nothing that was rejected");
+	cr_assert_eq(heard_of(DP_REC_RAW, "a"), 2);
+	expect_payload(0, "a", 0, 0);
+	expect_payload(1, "b", 0, 1);
+	expect_payload(2, "a", 0, 2);
+	for (uint32_t i = 0; i < heard_count; i++)
+		if (heard[i].kind == DP_REC_READING)
+			cr_expect_gt(&heard[i], heard_raw(1), "it stands before its readings");
+	cr_assert_eq(counted(DP_C_RECORDED), 6);
+	cr_assert_eq(counted(DP_C_RAW_LOST), 0);
+	cr_assert_eq(in_flight(), 0);
+	finish();
+}
+
+Test(worker, a_payload_stays_where_it_came_in)
+{
+	start(2, 0);
+	send_numbered(0, sensor_of(1, 0), 0, 1, 20);
+	keep_last(0);
+	settle();
+	turn(0, 2 * DP_NS_PER_MS);
+	hear(0);
+	expect_payload(0, sensor_of(1, 0), 0, 0);
+	cr_expect_eq(heard_of(DP_REC_READING, sensor_of(1, 0)), 0);
+	turn(1, 2 * DP_NS_PER_MS);
+	hear(1);
+	cr_expect_eq(heard_of(DP_REC_READING, sensor_of(1, 0)), 1);
+	cr_expect_eq(heard_of(DP_REC_RAW, sensor_of(1, 0)), 1);
+	finish();
+}
+
+/*
+ * A ring that the writer empties a block at a time: room for a batch is megabytes, that for a
+ * payload is little. Readings must not starve behind payloads, and what is not kept is counted.
+ */
+Test(worker, payloads_give_way_to_readings)
+{
+	uint64_t sent = 0;
+
+	start(1, 0);
+	while (counted(DP_C_RAW_LOST) == 0) {
+		send_numbered(0, "a", sent++, 10, 20);
+		keep_last(0);
+		settle();
+		cr_assert_lt(sent, 100000);
+	}
+	cr_expect_eq(counted(DP_C_DROP_JOURNAL_FULL), 0, "there is room for readings still");
+	for (uint32_t i = 0; i < 20000; i++) {
+		if (i % 100 == 0 && dp_log_take(&workers[0].log))
+			dp_log_release(&workers[0].log, dp_log_taken(&workers[0].log));
+		send_numbered(0, "a", sent++, 10, 20);
+		keep_last(0);
+		turn(0, 1000);
+	}
+	settle();
+	cr_expect_gt(counted(DP_C_RECORDED), 50000);
+	cr_expect_eq(counted(DP_C_RECORDS_RAW) + counted(DP_C_RAW_LOST),
+		counted(DP_C_DECODED_DATAGRAMS));
+	cr_expect_eq(counted(DP_C_DECODED_DATAGRAMS), sent);
+	cr_assert_eq(in_flight(), 0, "in none of the sums");
 	finish();
 }
 
