@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 Columns = dict[str, np.ndarray]
 
-READING, WINDOW, ALERT, GAP, MARK = range(1, 6)
+READING, WINDOW, ALERT, GAP, MARK, RAW = range(1, 7)
 NO_STREAM = 0xFFFF
 NUMBERED = 1  # bit of a reading's flags
 FLAGS_ALL = 127
@@ -23,6 +23,7 @@ OF_PLACE = 0x80  # set in the kind byte of ids that are made of a place
 READINGS_MAX = 64
 TAG_BYTES_MAX = 64
 COUNTERS_MAX = 256
+PAYLOAD_BYTES_MAX = 9216
 
 CLOSE_REASONS = {1: "watermark", 2: "idle", 3: "clock_reset", 4: "retired"}
 GAP_REASONS = {1: "crash", 2: "damage", 3: "schema", 4: "expired"}
@@ -35,8 +36,17 @@ _WINDOW = struct.Struct("<8xqqqQIBBBBHHI")
 _ALERT = struct.Struct("<8xqqQQQdqIBBBB")
 _GAP = struct.Struct("<8xqQQQHBBI")
 _MARK = struct.Struct("<8xqB3sI")
+_RAW = struct.Struct("<8xqII")
 _SCORE = struct.Struct("<HBBIff")
-_HEADS = {READING: _READING, WINDOW: _WINDOW, ALERT: _ALERT, GAP: _GAP, MARK: _MARK}
+_HEADS = {
+    READING: _READING,
+    WINDOW: _WINDOW,
+    ALERT: _ALERT,
+    GAP: _GAP,
+    MARK: _MARK,
+    RAW: _RAW,
+}
+_OF_A_SENSOR = (READING, WINDOW, ALERT, RAW)
 
 
 @dataclass
@@ -55,6 +65,8 @@ class Records:
       cause, life, rule_hash, position.
     gaps: id, stream, sensor, reason, count, arrival_ns, of_epoch, of_worker, of_sequence, position.
     marks: id, stream, sensor, what, arrival_ns, counters (uint64 [n, most]), position.
+    raw: id, stream, sensor (of the first reading), arrival_ns, payload (bytes as they came),
+      position.
     """
 
     readings: dict[str, Columns] = field(default_factory=dict)
@@ -62,6 +74,7 @@ class Records:
     alerts: Columns = field(default_factory=dict)
     gaps: Columns = field(default_factory=dict)
     marks: Columns = field(default_factory=dict)
+    raw: Columns = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -140,6 +153,10 @@ def _check_tail(data: bytes, raw: Raw) -> int:
         reason, zero8, zero = raw.head[-3:]
         _refuse(reason in GAP_REASONS and not zero8 and not zero, "gap: reason or reserved")
         return raw.tail
+    if raw.kind == RAW:
+        _, payload, zero = raw.head
+        _refuse(0 < payload <= PAYLOAD_BYTES_MAX and not zero, "raw: payload or reserved")
+        return raw.tail + payload
     _, what, zeros, counters = raw.head
     retired = what == RETIRED
     _refuse(what in MARKS and not any(zeros), "mark: what or reserved")
@@ -163,7 +180,8 @@ def walk(data: bytes, start: int, schema: Schema) -> Iterator[Raw]:
         sensor = data[sensor_at : sensor_at + id_len]
         printable(sensor)
         known = schema.streams[stream] if stream != NO_STREAM else None
-        _refuse(kind > ALERT or (known is not None and id_len > 0), "record of no sensor")
+        of_one = known is not None and id_len > 0
+        _refuse(kind not in _OF_A_SENSOR or of_one, "record of no sensor")
         raw = Raw(kind, known, sensor, _HEADS[kind].unpack_from(data, at), tail, at + size, index)
         used = _check_tail(data, raw)
         _refuse(_pad(used - at, 8) == size and not any(data[used : at + size]), "length or padding")
@@ -265,6 +283,8 @@ _GAP_KINDS = {
     "of_sequence": "u8",
 }
 _MARK_KINDS = {"id": "U32", "stream": "U", "sensor": "U", "what": "U", "arrival_ns": "i8"}
+# payload: an object each, for numpy's own bytes lose the zeros at their end
+_RAW_KINDS = {"id": "U32", "stream": "U", "sensor": "U", "arrival_ns": "i8", "payload": "O"}
 
 # of a score that is not there
 _NO_SCORE = (0, 0, 0, float("nan"), float("nan"))
@@ -299,6 +319,7 @@ class _Collector:
         self.alerts = _Table(_ALERT_KINDS)
         self.gaps = _Table(_GAP_KINDS)
         self.marks = _Table(_MARK_KINDS)
+        self.raw = _Table(_RAW_KINDS)
 
     def add(self, data: bytes, raw: Raw, place: tuple[int, int, int, int]) -> None:
         key = (record_id(raw, place), raw.sensor.decode())
@@ -347,6 +368,10 @@ class _Collector:
             arrival, count, epoch, sequence, worker, reason, _, _ = raw.head
             facts = (GAP_REASONS[reason], count, arrival, epoch, worker, sequence)
             self.gaps.rows.append((*names, *facts, *position))
+        elif raw.kind == RAW:
+            arrival, payload, _ = raw.head
+            facts = (arrival, data[raw.tail : raw.tail + payload])
+            self.raw.rows.append((*names, *facts, *position))
         else:
             arrival, what, _, counters = raw.head
             self.marks.rows.append((*names, MARKS[what], arrival, *position))
@@ -354,6 +379,7 @@ class _Collector:
 
     def records(self) -> Records:
         out = Records(alerts=self.alerts.columns(), gaps=self.gaps.columns())
+        out.raw = self.raw.columns()
         for s in self.schema.streams:
             table = self.readings[s.name]
             out.readings[s.name] = table.columns()
