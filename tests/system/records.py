@@ -1,5 +1,6 @@
 """Records as outputs hand them on: from files, from Kafka in both forms."""
 
+import base64
 import json
 import sys
 from collections import defaultdict
@@ -55,8 +56,10 @@ def readings(records: Iterable[Record]) -> list[Reading]:
     ]
 
 
-def of_packed(messages: Iterable[Message], schemas: Iterable[Message]) -> Iterator[Reading]:
-    """Readings of the blocks, each read by the schema that the topic of schemas has for it."""
+def of_blocks(
+    messages: Iterable[Message], schemas: Iterable[Message]
+) -> Iterator[penstock.Records]:
+    """The blocks' records, each read by the schema that the topic of schemas has for it."""
     known = {}
     for m in schemas:
         if m.key and m.value:
@@ -64,9 +67,12 @@ def of_packed(messages: Iterable[Message], schemas: Iterable[Message]) -> Iterat
     for m in messages:
         assert m.value is not None
         block = penstock.parse_block(m.value)
-        for columns in penstock.read_packed(
-            m.value, known[block.head.schema_hash]
-        ).readings.values():
+        yield penstock.read_packed(m.value, known[block.head.schema_hash])
+
+
+def of_packed(messages: Iterable[Message], schemas: Iterable[Message]) -> Iterator[Reading]:
+    for block in of_blocks(messages, schemas):
+        for columns in block.readings.values():
             for k in range(len(columns["id"])):
                 yield Reading(
                     str(columns["id"][k]),
@@ -75,6 +81,34 @@ def of_packed(messages: Iterable[Message], schemas: Iterable[Message]) -> Iterat
                     int(columns["seq"][k]),
                     int(columns["index"][k]),
                 )
+
+
+class Payload(NamedTuple):
+    id: str
+    sensor: str
+    bytes: bytes
+
+
+def payloads(blocks: Iterable[penstock.Records]) -> list[Payload]:
+    return [
+        Payload(str(b.raw["id"][k]), str(b.raw["sensor"][k]), b.raw["payload"][k])
+        for b in blocks
+        for k in range(len(b.raw["id"]))
+    ]
+
+
+def payloads_of_json(records: Iterable[Record]) -> list[Payload]:
+    return [
+        Payload(r["id"], r["sensor"], base64.b64decode(r["payload"], validate=True))
+        for r in records
+        if r["kind"] == "raw"
+    ]
+
+
+def of_journal(directory: Path) -> Iterator[penstock.Records]:
+    for segment in penstock.read_journal(directory):
+        assert not segment.damage
+        yield segment.records()
 
 
 def ids(records: Iterable[Record]) -> list[str]:

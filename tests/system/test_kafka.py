@@ -7,12 +7,13 @@ from collections import defaultdict
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import jsonschema
 import pytest
 import records
-from daemon import Config, Daemon, wait_until
+from daemon import Config, Daemon, free_udp_port, wait_until
 from kafka import KafkaServer, Message
 from sender import sending
-from wire import reading, text
+from wire import binary, reading, text
 
 Start = Callable[..., Daemon]
 Topics = dict[str, list[Message]]
@@ -132,6 +133,99 @@ def test_records_carry_key_partition_and_time(
         assert m.key is not None
         key = struct.unpack("<QI", m.key)
         assert key[0] == appliance and m.partition == key[1] % 3
+
+
+def raw_json() -> list[tuple[str, bytes]]:
+    """(first sensor, datagram): whatever a sender may write, for it has to come back as it is."""
+    plain = [
+        (f"s{i}", text(reading(f"s{i}", n, temperature=n))) for n in range(20) for i in range(5)
+    ]
+    return [
+        *plain,
+        ("s1", b' \n[{"sensor" : "s1","x":[1,{"a":"\\u00e9"}]},\t{"sensor":"other"}]\r\n'),
+        ("Öl-3", '{"sensor":"Öl-3","humidity":null}'.encode()),
+        ("wide", text({"sensor": "wide"}).ljust(9216)),
+        plain[7],  # a duplicate came, too
+    ]
+
+
+def raw_binary() -> list[tuple[str, bytes]]:
+    numbered = [(f"b{n % 5}", binary(f"b{n % 5}", [[n, None]], number=(7, n))) for n in range(100)]
+    return [
+        *numbered,
+        ("many", binary("many", [[1.0, 2.0]] * 64, step_ns=1000000)),
+        ("x" * 32, binary("x" * 32, [[float("nan"), -0.0]], tags=[])),
+    ]
+
+
+def test_datagrams_come_back_as_they_came(
+    kafka: KafkaServer, penstockd: Start, config: Config, tmp_path: Path
+) -> None:
+    """Byte for byte: in the topic, and in everything else that has them."""
+    for topic in ("raw", "readings", "packed"):
+        kafka.create_topic(f"raw-{topic}", 3)
+    listen = f"127.0.0.1:{free_udp_port()}"
+    config["inputs"].append({"name": "bin", "format": "binary", "listen": listen})
+    for one in config["inputs"]:
+        one["keep_raw"] = True
+    both_outputs(config, kafka, "raw")
+    config["outputs"][1] |= {
+        "topics": {"readings": "raw-readings", "raw": "raw-raw"},
+        "headers": True,
+    }
+    lines = tmp_path / "raw.jsonl"
+    config["outputs"].append({"name": "raw", "type": "file", "path": str(lines), "kinds": ["raw"]})
+    daemon = penstockd(config)
+    sent = [raw_json(), raw_binary()]
+    begin_ms = time.time_ns() // 1_000_000
+    for index, datagrams in enumerate(sent):
+        for at in range(0, len(datagrams), 10):  # each time from another port
+            daemon.send((payload for _, payload in datagrams[at : at + 10]), index)
+    daemon.send([b'{"sensor":'], 0)
+    daemon.send([sent[1][0][1][:-1], bytes(40)], 1)
+    want = sorted(sent[0] + sent[1])
+    daemon.received(len(want) + 3)
+    ledger = daemon.delivered()
+    assert ledger["datagrams"]["rejected"]["total"] == 3
+    assert ledger["records"]["raw"] == len(want)
+    assert ledger["noted"]["raw_lost"] == 0
+
+    messages = kafka.read_all("raw-raw")
+    assert sorted(((m.key or b"").decode(), m.value) for m in messages) == want
+    for m in messages:
+        assert m.key and m.partition == java_partition(m.key, 3)
+        assert dict(m.headers)["kind"] == b"raw"
+        assert begin_ms <= m.timestamp_ms <= time.time_ns() // 1_000_000
+    found = sorted(
+        records.Payload((dict(m.headers)["id"] or b"").decode(), sensor.decode(), payload)
+        for m in messages
+        if (sensor := m.key) and (payload := m.value)
+    )
+    records.assert_distinct([p.id for p in found], "the topic")
+    in_file = records.of_file(lines)
+    assert sorted(records.payloads_of_json(in_file)) == found
+    schema = json.loads((records.ROOT / "deploy" / "record.schema.json").read_text())
+    for record in in_file:
+        jsonschema.validate(record, schema)
+        assert record["@timestamp"] == record["arrival"] and record["stream"] == "climate"
+    blocks = kafka.read_all("raw-packed"), kafka.read_all("raw-packed-schemas")
+    assert sorted(records.payloads(records.of_blocks(*blocks))) == found
+    assert sorted(records.payloads(records.of_journal(tmp_path / "state"))) == found
+    assert not records.payloads_of_json(records.of_file(tmp_path / "records.jsonl"))
+    assert {r["kind"] for r in records.of_json(kafka.read_all("raw-readings"))} == {"reading"}
+    tail = daemon.penstock("tail", "--kind", "raw", "--from", "oldest", "--no-follow", "--json")
+    assert sorted(records.payloads_of_json(map(json.loads, tail.stdout.splitlines()))) == found
+    (segment,) = (tmp_path / "state").glob("*.seg")
+    dump = daemon.penstock("journal", "dump", str(segment), "--records")
+    assert sorted(records.payloads_of_json(map(json.loads, dump.stdout.splitlines()))) == found
+
+    daemon.kill()  # a start counts them and makes nothing else of them
+    daemon.start()
+    again = daemon.delivered()
+    assert again["records"]["raw"] == len(want)
+    assert again["readings"]["recorded"] == ledger["readings"]["recorded"]
+    resent = {(dict(m.headers)["id"] or b"").decode() for m in kafka.read_all("raw-raw")}
+    assert resent == {p.id for p in found}
 
 
 def java_partition(key: bytes, count: int) -> int:
