@@ -701,16 +701,16 @@ Test(worker, payloads_give_way_to_readings)
 
 	start(1, 0);
 	while (counted(DP_C_RAW_LOST) == 0) {
-		send_numbered(0, "a", sent++, 10, 20);
+		send_numbered(0, "a", sent++, 1, 20);
 		keep_last(0);
 		settle();
 		cr_assert_lt(sent, 100000);
 	}
 	cr_expect_eq(counted(DP_C_DROP_JOURNAL_FULL), 0, "there is room for readings still");
-	for (uint32_t i = 0; i < 20000; i++) {
-		if (i % 100 == 0 && dp_log_take(&workers[0].log))
+	for (uint32_t i = 0; i < 100000; i++) {
+		if (i % 1000 == 0 && dp_log_take(&workers[0].log))
 			dp_log_release(&workers[0].log, dp_log_taken(&workers[0].log));
-		send_numbered(0, "a", sent++, 10, 20);
+		send_numbered(0, "a", sent++, 1, 20);
 		keep_last(0);
 		turn(0, 1000);
 	}
