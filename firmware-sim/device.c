@@ -1,6 +1,7 @@
 /* One device: when it wakes, what it measured, as a message. */
 #include "firmware-sim/device.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <inttypes.h>
 #include <math.h>
@@ -8,6 +9,8 @@
 #include <string.h>
 
 enum rng_use { RNG_DEVICE = 1, RNG_SIGNAL };
+
+enum { LABEL_BYTES_MAX = 256 }; /* id and field name at most 32 bytes, numbers at most 20 */
 
 static int name_device(struct fws_device *d, const struct fws_fleet_config *c)
 {
@@ -87,6 +90,7 @@ struct place {
 	uint32_t row;
 };
 
+/* All threads write into one file: a line is one call, or lines would mix. */
 static void write_label(const struct fws_fleet *fl, const struct place *at, const char *fault,
 	const struct fws_fault_hit *hit)
 {
@@ -94,16 +98,20 @@ static void write_label(const struct fws_fleet *fl, const struct place *at, cons
 	const struct fws_message *m = at->message;
 	bool json = c->shape->format == FWS_JSON;
 	const char *field = hit ? c->shape->fields[hit->field] : "";
+	char line[LABEL_BYTES_MAX], values[64] = ",";
 
-	fprintf(c->labels, "%" PRId64 ",%.*s,%" PRIu32 ",%" PRIu64 ",%" PRIu32 ",%s,%s,",
+	if (hit)
+		snprintf(values, sizeof(values), "%.9g,%.9g", (double)hit->truth,
+			(double)m->values[(size_t)at->row * c->shape->field_count + hit->field]);
+
+	int n = snprintf(line, sizeof(line),
+		"%" PRId64 ",%.*s,%" PRIu32 ",%" PRIu64 ",%" PRIu32 ",%s,%s,%s\n",
 		m->time_ns[at->row], (int)m->id_len, m->id, c->shape->numbered ? m->boot : 0,
 		c->shape->numbered ? m->sequence + (json ? at->row : 0) : 0, json ? 0 : at->row,
-		field, fault);
-	if (hit)
-		fprintf(c->labels, "%.9g,%.9g\n", (double)hit->truth,
-			(double)m->values[(size_t)at->row * c->shape->field_count + hit->field]);
-	else
-		fputs(",\n", c->labels);
+		field, fault, values);
+
+	assert(n > 0 && n < LABEL_BYTES_MAX);
+	fwrite(line, 1, (size_t)n, c->labels);
 }
 
 static bool read_row(

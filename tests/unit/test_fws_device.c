@@ -1,6 +1,7 @@
 /* Devices: same seed, same bytes; clocks, numbers, sleep, restarts and labels as asked for. */
 #include <criterion/criterion.h>
 #include <math.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -265,6 +266,132 @@ Test(fws_device, labels_name_the_reading_and_the_truth)
 		START_NS + 5 * FWS_NS_PER_S, s.fleet.devices[1].boot);
 	cr_assert_eq(strncmp(text, want, strlen(want)), 0, "%s", text);
 	cr_assert_eq(strchr(text, '\n'), text + strlen(text) - 1, "one line: %s", text);
+	finish(&s);
+}
+
+struct label {
+	long long event_ns;
+	char sensor[40], field[40], fault[40];
+	unsigned boot, index;
+	unsigned long long seq;
+	float truth, sent;
+};
+
+/* The line that begins at *at, which moves behind it. */
+static struct label take_label(const char **at)
+{
+	struct label l;
+	char line[300];
+	size_t len = strcspn(*at, "\n");
+	int used = 0;
+
+	cr_assert((*at)[len] && len < sizeof(line), "no end of line: %.200s", *at);
+	memcpy(line, *at, len);
+	line[len] = '\0';
+	*at += len + 1;
+
+	int n = sscanf(line, "%lld,%39[^,],%u,%llu,%u,%39[^,],%39[^,],%f,%f%n", &l.event_ns,
+		l.sensor, &l.boot, &l.seq, &l.index, l.field, l.fault, &l.truth, &l.sent, &used);
+
+	cr_assert(n == 9 && (size_t)used == len, "no label: %s", line);
+	return l;
+}
+
+Test(fws_device, labels_have_the_true_value_and_the_one_sent)
+{
+	struct scene faulty, clean;
+	struct fws_fault fault;
+	const char *why, *at;
+	char *text;
+	size_t bytes;
+	FILE *labels = open_memstream(&text, &bytes);
+
+	prepare(&clean);
+	begin(&clean);
+	prepare(&faulty);
+	cr_assert_eq(fws_fault_parse(&fault, "drift,size=50,for=10", &faulty.shape, &why), 0);
+	faulty.config.faults = &fault;
+	faulty.config.fault_count = 1;
+	faulty.config.labels = labels;
+	begin(&faulty);
+	for (int i = 0; i < 10; i++) {
+		send(&clean, 0, i);
+		send(&faulty, 0, i);
+		fflush(labels);
+		at = text;
+		for (int skip = 0; skip < i; skip++)
+			take_label(&at);
+
+		struct label l = take_label(&at);
+
+		cr_expect(!strcmp(l.field, "temperature") && !strcmp(l.fault, "drift"));
+		cr_expect_eq(l.truth, clean.values[0], "%d", i);
+		cr_expect_eq(l.sent, faulty.values[0], "%d", i);
+		/* The first one of a drift is in the episode and still true. */
+		cr_expect_eq(l.truth == l.sent, i == 0, "%d", i);
+	}
+	fclose(labels);
+	free(text);
+	finish(&faulty);
+	finish(&clean);
+}
+
+enum { LABEL_THREADS = 4, LABELS_EACH = 20000 };
+
+struct labeller {
+	pthread_t thread;
+	struct fws_fleet *fleet;
+	uint32_t device;
+};
+
+static void *send_labelled(void *arg)
+{
+	struct labeller *l = arg;
+	float values[4];
+	struct fws_message m = {.values = values};
+
+	for (int i = 0; i < LABELS_EACH; i++)
+		fws_device_message(
+			l->fleet, &l->fleet->devices[l->device], i * FWS_NS_PER_MS, 0, &m);
+	return NULL;
+}
+
+/* With --threads the label file is shared; a line must stay one. */
+Test(fws_device, threads_do_not_mix_their_labels)
+{
+	struct scene s;
+	struct fws_fault fault;
+	struct labeller threads[LABEL_THREADS];
+	unsigned long long next[LABEL_THREADS] = {0};
+	const char *why, *at;
+	char *text;
+	size_t bytes;
+	FILE *labels = open_memstream(&text, &bytes);
+
+	prepare(&s);
+	cr_assert_eq(fws_fault_parse(&fault, "noise,for=1000", &s.shape, &why), 0);
+	s.config.faults = &fault;
+	s.config.fault_count = 1;
+	s.config.labels = labels;
+	begin(&s);
+	for (uint32_t i = 0; i < LABEL_THREADS; i++) {
+		threads[i] = (struct labeller){.fleet = &s.fleet, .device = i};
+		cr_assert_eq(
+			pthread_create(&threads[i].thread, NULL, send_labelled, &threads[i]), 0);
+	}
+	for (uint32_t i = 0; i < LABEL_THREADS; i++)
+		pthread_join(threads[i].thread, NULL);
+	fclose(labels);
+	for (at = text; *at;) {
+		struct label l = take_label(&at);
+		int device = l.sensor[strlen(l.sensor) - 1] - '1';
+
+		cr_assert(device >= 0 && device < LABEL_THREADS, "%s", l.sensor);
+		cr_assert_eq(l.seq, next[device]++, "%s", l.sensor);
+	}
+	for (int i = 0; i < LABEL_THREADS; i++)
+		cr_expect_eq(next[i], LABELS_EACH);
+	free(text);
 	finish(&s);
 }
 
