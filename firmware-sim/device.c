@@ -90,6 +90,18 @@ struct place {
 	uint32_t row;
 };
 
+/* The value as it was sent; nothing when it was left out. */
+static int print_sent(char out[32], const struct fws_shape *shape, float v)
+{
+	int n = 0;
+
+	if (shape->format == FWS_JSON)
+		n = isfinite(v) ? (int)fws_decimal(out, v) : 0;
+	else if (!isnan(v))
+		n = snprintf(out, 32, "%.9g", (double)v);
+	return n;
+}
+
 /* All threads write into one file: a line is one call, or lines would mix. */
 static void write_label(const struct fws_fleet *fl, const struct place *at, const char *fault,
 	const struct fws_fault_hit *hit)
@@ -98,11 +110,14 @@ static void write_label(const struct fws_fleet *fl, const struct place *at, cons
 	const struct fws_message *m = at->message;
 	bool json = c->shape->format == FWS_JSON;
 	const char *field = hit ? c->shape->fields[hit->field] : "";
-	char line[LABEL_BYTES_MAX], values[64] = ",";
+	char line[LABEL_BYTES_MAX], values[64] = ",", sent[32];
 
-	if (hit)
-		snprintf(values, sizeof(values), "%.9g,%.9g", (double)hit->truth,
-			(double)m->values[(size_t)at->row * c->shape->field_count + hit->field]);
+	if (hit) {
+		float value = m->values[(size_t)at->row * c->shape->field_count + hit->field];
+
+		snprintf(values, sizeof(values), "%.9g,%.*s", (double)hit->truth,
+			print_sent(sent, c->shape, value), sent);
+	}
 
 	int n = snprintf(line, sizeof(line),
 		"%" PRId64 ",%.*s,%" PRIu32 ",%" PRIu64 ",%" PRIu32 ",%s,%s,%s\n",
@@ -145,6 +160,12 @@ static bool asleep(const struct fws_fleet_config *c, const struct fws_device *d,
 	       (now_ns + d->sleep_phase_ns) % every_ns < (int64_t)(c->sleep_s * 1e9);
 }
 
+/* Unix time by the device's clock. */
+static int64_t clock_at(const struct fws_fleet *fl, const struct fws_device *d, int64_t elapsed_ns)
+{
+	return fl->start_ns + elapsed_ns + d->offset_ns + (int64_t)((double)elapsed_ns * d->drift);
+}
+
 /*
  * The readings that a message holds were taken since the last one, at the period or, when messages
  * follow each other faster than that, evenly.
@@ -172,11 +193,17 @@ enum fws_wake fws_device_message(struct fws_fleet *fl, struct fws_device *d, int
 	m->boot = d->boot;
 	m->sequence = d->sequence;
 	m->count = 0;
-	for (uint32_t i = 0; i < c->readings; i++) {
-		int64_t at_ns = elapsed_ns - step_ns * (to_come + c->readings - 1 - i);
 
-		m->time_ns[i] =
-			fl->start_ns + at_ns + d->offset_ns + (int64_t)((double)at_ns * d->drift);
+	int64_t first_ns = elapsed_ns - step_ns * (to_come + c->readings - 1);
+	int64_t newest_ns = clock_at(fl, d, first_ns + step_ns * (c->readings - 1));
+	int64_t unit_ns = fws_time_unit_ns(c->shape, newest_ns - clock_at(fl, d, first_ns));
+
+	for (uint32_t i = 0; i < c->readings; i++) {
+		int64_t at_ns = first_ns + step_ns * i;
+		int64_t before = fws_time_units(newest_ns - clock_at(fl, d, at_ns), unit_ns);
+
+		/* In whole units, so that labels say what is sent. */
+		m->time_ns[i] = newest_ns - before * unit_ns;
 		if (!read_row(fl, d, at_ns, &(struct place){m, i})) {
 			d->ended = true;
 			break;

@@ -3,6 +3,7 @@
 
 #include <assert.h>
 #include <math.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "dataplane/decode/wire.h"
@@ -47,11 +48,11 @@ static void put_text(struct out *o, const char *text)
 }
 
 static void put_binary_reading(
-	struct out *o, const struct fws_shape *s, int32_t delta_us, const float *values)
+	struct out *o, const struct fws_shape *s, int32_t delta, const float *values)
 {
 	uint8_t present[(FWS_FIELDS_MAX + 7) / 8] = {0};
 
-	put_bytes(o, &delta_us, sizeof(delta_us));
+	put_bytes(o, &delta, sizeof(delta));
 	for (uint32_t f = 0; f < s->field_count; f++)
 		present[f / 8] |= (uint8_t)(!isnan(values[f]) << f % 8);
 	put_bytes(o, present, (size_t)(s->field_count + 7) / 8);
@@ -60,15 +61,37 @@ static void put_binary_reading(
 			put_bytes(o, &values[f], sizeof(float));
 }
 
+int64_t fws_time_unit_ns(const struct fws_shape *s, int64_t span_ns)
+{
+	if (s->format == FWS_JSON)
+		return 1;
+	return span_ns <= INT32_MAX * 1000ll ? 1000 : FWS_NS_PER_MS;
+}
+
+/* How far the readings lie from the newest. */
+static int64_t span_of(const struct fws_message *m)
+{
+	int64_t span = 0;
+
+	for (uint32_t i = 0; i + 1 < m->count; i++) {
+		int64_t apart = llabs(m->time_ns[i] - m->time_ns[m->count - 1]);
+
+		span = apart > span ? apart : span;
+	}
+	return span;
+}
+
 static void encode_binary(struct out *o, const struct fws_shape *s, const struct fws_message *m)
 {
 	/* The newest reading is the base: it keeps its nanoseconds, by which latency is measured.
 	 */
-	int64_t base_ns = m->time_ns[m->count - 1];
+	int64_t base_ns = m->time_ns[m->count - 1], span_ns = span_of(m);
+	int64_t unit_ns = fws_time_unit_ns(s, span_ns);
 	struct dp_wire_head head = {.magic = DP_WIRE_MAGIC,
 		.version = DP_WIRE_VERSION,
 		.flags = (uint8_t)((s->numbered ? DP_WIRE_NUMBERED : 0) |
-				   (s->tag_count ? DP_WIRE_TAGS : 0)),
+				   (s->tag_count ? DP_WIRE_TAGS : 0) |
+				   (unit_ns == FWS_NS_PER_MS ? DP_WIRE_DELTA_MS : 0)),
 		.stream = s->stream,
 		.id_len = m->id_len,
 		.count = m->count,
@@ -77,6 +100,7 @@ static void encode_binary(struct out *o, const struct fws_shape *s, const struct
 		.sequence = s->numbered ? m->sequence : 0,
 		.base_time_ns = base_ns};
 
+	assert(span_ns <= FWS_SPAN_NS_MAX);
 	put_bytes(o, &head, sizeof(head));
 	put_bytes(o, m->id, m->id_len);
 	if (s->tag_count)
@@ -86,7 +110,7 @@ static void encode_binary(struct out *o, const struct fws_shape *s, const struct
 		put_text(o, s->tags[i]);
 	}
 	for (uint32_t i = 0; i < m->count; i++)
-		put_binary_reading(o, s, (int32_t)((m->time_ns[i] - base_ns) / 1000),
+		put_binary_reading(o, s, (int32_t)fws_time_units(m->time_ns[i] - base_ns, unit_ns),
 			m->values + (size_t)i * s->field_count);
 }
 
@@ -115,6 +139,14 @@ static void put_decimal(struct out *o, float v)
 		put_u8(o, '-');
 	put_uint(o, size / 1000);
 	put_bytes(o, digits, len);
+}
+
+size_t fws_decimal(char out[FWS_DECIMAL_BYTES], float v)
+{
+	struct out o = {(uint8_t *)out, (uint8_t *)out + FWS_DECIMAL_BYTES};
+
+	put_decimal(&o, v);
+	return (size_t)(o.at - (uint8_t *)out);
 }
 
 static void put_string(struct out *o, const char *bytes, size_t len)

@@ -348,11 +348,29 @@ static int settle_phases(struct fws_options *o, struct pending *p)
 	return 0;
 }
 
+/* Event times that the datagram or the calendar has no room for. */
+static int check_times(const struct fws_options *o)
+{
+	const struct fws_fleet_config *c = &o->fleet;
+	double period_s = (double)c->period_ns / 1e9;
+	double fastest = 1 + 3.5e-6 * c->drift_ppm; /* clock; rng.h: within 3.46 deviations */
+	double apart_s = period_s * (c->readings - 1) * fastest;
+
+	if (o->shape.format == FWS_BINARY && apart_s * 1e9 > (double)FWS_SPAN_NS_MAX)
+		return fws_option_wrong("period",
+			"the readings of a binary datagram may lie 24.8 days apart, not more");
+	if (period_s * c->readings * c->batch > 1e9)
+		return fws_option_wrong(
+			"period", "the readings of one wake would begin before 1970");
+	return 0;
+}
+
 static int settle(struct fws_options *o, struct pending *p)
 {
 	const char *why;
 	int rc = settle_phases(o, p);
 
+	rc = rc ? rc : check_times(o);
 	if (rc)
 		return rc;
 	if (!p->target)

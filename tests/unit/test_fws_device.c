@@ -159,6 +159,64 @@ Test(fws_device, readings_of_a_datagram_lie_between_it_and_the_last)
 	finish(&s);
 }
 
+/* Event time of reading 0 as the bytes of a binary datagram say it, which has an id of 8 bytes. */
+static int64_t first_time_sent(const struct scene *s)
+{
+	uint8_t bytes[FWS_DATAGRAM_MAX];
+	int64_t base_ns;
+	int32_t delta;
+
+	cr_assert_gt(fws_encode(&s->shape, &s->message, bytes, sizeof(bytes)), 0);
+	memcpy(&base_ns, bytes + 24, sizeof(base_ns));
+	memcpy(&delta, bytes + 40, sizeof(delta));
+	return base_ns + delta * (bytes[3] & 8 ? FWS_NS_PER_MS : 1000);
+}
+
+/* Labels tell the times of the message: they must be those that its receiver sees. */
+Test(fws_device, event_times_are_those_that_are_sent)
+{
+	static const struct {
+		double period_s;
+		uint32_t readings;
+	} cases[] = {{1e-6 / 3, 5}, {0.1000000007, 64}, {60.0000000007, 64}, {34000.5, 64}};
+
+	for (size_t k = 0; k < sizeof(cases) / sizeof(cases[0]); k++) {
+		struct scene s;
+
+		prepare(&s);
+		s.config.drift_ppm = 100;
+		s.config.readings = cases[k].readings;
+		s.config.period_ns = (int64_t)(cases[k].period_s * 1e9);
+		begin(&s);
+		for (int i = 0; i < 3; i++) {
+			send(&s, 0, 1e7 * (i + 1) + 1e-9);
+
+			uint32_t last = cases[k].readings - 1;
+			int64_t span = s.message.time_ns[last] - s.message.time_ns[0];
+
+			cr_expect_eq(s.message.time_ns[0], first_time_sent(&s), "case %zu", k);
+			cr_expect_leq(
+				llabs(span - s.config.period_ns * last), span / 1000 + 1000000);
+		}
+		finish(&s);
+	}
+}
+
+Test(fws_device, json_times_keep_their_nanoseconds)
+{
+	struct scene s;
+
+	prepare(&s);
+	s.shape.format = FWS_JSON;
+	s.config.readings = 3;
+	begin(&s);
+	send(&s, 0, 10);
+	fws_device_message(&s.fleet, &s.fleet.devices[0], 10 * FWS_NS_PER_S + 999, 0, &s.message);
+	for (int i = 0; i < 3; i++)
+		cr_expect_eq(s.message.time_ns[i], START_NS + 10 * FWS_NS_PER_S + 333 * (i + 1));
+	finish(&s);
+}
+
 Test(fws_device, restart_begins_a_new_boot_at_zero)
 {
 	struct scene s;
@@ -334,6 +392,44 @@ Test(fws_device, labels_have_the_true_value_and_the_one_sent)
 	free(text);
 	finish(&faulty);
 	finish(&clean);
+}
+
+/* JSON has three decimals, so that is what was sent. */
+Test(fws_device, labels_have_the_decimals_that_json_has)
+{
+	struct scene s;
+	struct fws_fault fault;
+	const char *why;
+	char *text, want[100], got[100];
+	size_t bytes;
+	FILE *labels = open_memstream(&text, &bytes);
+
+	prepare(&s);
+	s.shape.format = FWS_JSON;
+	strcpy(s.shape.id_key, "sensor");
+	cr_assert_eq(fws_fault_parse(&fault, "noise,for=100", &s.shape, &why), 0);
+	s.config.faults = &fault;
+	s.config.fault_count = 1;
+	s.config.labels = labels;
+	begin(&s);
+	for (int i = 0; i < 20; i++) {
+		char json[1000] = "";
+
+		send(&s, 0, i);
+		cr_assert_gt(
+			fws_encode(&s.shape, &s.message, (uint8_t *)json, sizeof(json) - 1), 0);
+		fflush(labels);
+		cr_assert_eq(
+			sscanf(strstr(json, "\"temperature\":"), "\"temperature\":%99[^,]", want),
+			1);
+		text[bytes - 1] = '\0'; /* the last end of line */
+		snprintf(got, sizeof(got), "%s", strrchr(text, ',') + 1);
+		text[bytes - 1] = '\n';
+		cr_expect_str_eq(got, want);
+	}
+	fclose(labels);
+	free(text);
+	finish(&s);
 }
 
 enum { LABEL_THREADS = 4, LABELS_EACH = 20000 };

@@ -47,12 +47,15 @@ static void check_row(const struct fws_shape *s, const struct fws_message *m, ui
 	const struct dp_batch *b = &w.batches[0];
 	const float *sent = m->values + (size_t)i * 4, *got = dp_batch_row_values(b, i);
 	bool json = s->format == FWS_JSON;
-	/* The newest reading keeps its nanoseconds, deltas have microseconds. */
-	int64_t slack = json || i + 1 == m->count ? 0 : 1000;
+	int64_t slack = json ? 0 : fws_time_unit_ns(s, m->time_ns[m->count - 1] - m->time_ns[0]);
 
 	cr_expect_eq(b->id[i].len, m->id_len);
 	cr_expect(!memcmp(b->id[i].bytes, m->id, m->id_len));
-	cr_expect_leq(llabs(b->event_ns[i] - m->time_ns[i]), slack);
+	/* The newest reading keeps its nanoseconds, deltas have a unit. */
+	if (i + 1 == m->count)
+		cr_expect_eq(b->event_ns[i], m->time_ns[i]);
+	else
+		cr_expect_leq(llabs(b->event_ns[i] - m->time_ns[i]), slack);
 	cr_expect_eq(!!(b->flags[i] & DP_ROW_NUMBERED), s->numbered);
 	if (s->numbered) {
 		cr_expect_eq(b->boot[i], m->boot);
@@ -90,6 +93,37 @@ Test(fws_encode, decoders_take_every_shape)
 		cr_expect_null(world_fault(&w, m.count, 0));
 		for (uint32_t i = 0; i < m.count; i++)
 			check_row(&s, &m, i);
+		world_fini(&w);
+	}
+}
+
+/* A delta of microseconds ends at 35 minutes: it must not come back as another time. */
+Test(fws_encode, readings_far_apart_keep_their_times)
+{
+	static const int64_t steps_ns[] = {1000, INT32_MAX / 63 * 1000ll, 60 * FWS_NS_PER_S,
+		FWS_SPAN_NS_MAX / 63 / FWS_NS_PER_MS * FWS_NS_PER_MS};
+	struct fws_shape s = shape_of(FWS_BINARY, true, false);
+
+	for (size_t k = 0; k < sizeof(steps_ns) / sizeof(steps_ns[0]); k++) {
+		float values[FWS_READINGS_MAX * 4] = {0};
+		struct fws_message m = {.id = "s1",
+			.id_len = 2,
+			.count = FWS_READINGS_MAX,
+			.sequence = 1,
+			.values = values};
+		uint8_t bytes[4096];
+
+		for (int i = 0; i < FWS_READINGS_MAX; i++)
+			m.time_ns[i] = TIME_NS - (FWS_READINGS_MAX - 1 - i) * steps_ns[k];
+
+		size_t len = fws_encode(&s, &m, bytes, sizeof(bytes));
+
+		world_init(&w);
+		world_note(&w);
+		cr_assert_eq(decode(&s, bytes, len), m.count);
+		for (uint32_t i = 0; i < m.count; i++)
+			cr_expect_eq(
+				w.batches[0].event_ns[i], m.time_ns[i], "step %zu row %u", k, i);
 		world_fini(&w);
 	}
 }
