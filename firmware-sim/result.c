@@ -78,6 +78,25 @@ static void print_verify(const struct fws_result *r, FILE *to)
 	print_latency(to, "to read", &v->read);
 }
 
+/* A rate for each, since they asked for different ones. */
+static void print_phases(const struct fws_run_result *u, FILE *to)
+{
+	for (uint32_t i = 0; i < u->phase_count; i++) {
+		const struct fws_phase_result *p = &u->phases[i];
+
+		if (u->phase_count == 1)
+			fputs("rate         ", to);
+		else
+			fprintf(to, "phase %-7u%" PRIu64 " messages in %.3f s: ", i + 1,
+				p->messages, p->seconds);
+		fprintf(to, "%.1f messages/s, %.1f readings/s",
+			per((double)p->messages, p->seconds), per((double)p->readings, p->seconds));
+		if (p->rate_asked > 0)
+			fprintf(to, "; asked for %.10g", p->rate_asked);
+		fputc('\n', to);
+	}
+}
+
 void fws_result_print(const struct fws_result *r, const struct fws_options *o, FILE *to)
 {
 	const struct fws_run_result *u = &r->run;
@@ -86,11 +105,8 @@ void fws_result_print(const struct fws_result *r, const struct fws_options *o, F
 		*o->scenario ? ", " : "", o->fleet.sensors, o->threads, o->fleet.seed);
 	fprintf(to, "sent         %" PRIu64 " datagrams, %" PRIu64 " readings, %.1f MB in %.3f s\n",
 		u->sent.datagrams, u->sent.readings, (double)u->sent.bytes / 1e6, u->seconds);
-	fprintf(to, "rate         %.1f messages/s, %.1f readings/s",
-		per((double)u->messages, u->seconds), per((double)u->message_readings, u->seconds));
-	if (u->rate_asked > 0)
-		fprintf(to, "; asked for %.10g", u->rate_asked);
-	fprintf(to, "\nown CPU      %.3f us a datagram, %.3f s, %" PRIu64 " system calls\n",
+	print_phases(u, to);
+	fprintf(to, "own CPU      %.3f us a datagram, %.3f s, %" PRIu64 " system calls\n",
 		per(u->cpu_seconds * 1e6, (double)u->sent.datagrams), u->cpu_seconds,
 		u->sent.calls);
 	if (fws_net_is_bad(&o->net))
@@ -138,6 +154,21 @@ static void json_verify(const struct fws_result *r, FILE *to)
 	fputc('}', to);
 }
 
+static void json_phases(const struct fws_run_result *u, FILE *to)
+{
+	for (uint32_t i = 0; i < u->phase_count; i++) {
+		const struct fws_phase_result *p = &u->phases[i];
+
+		fprintf(to,
+			"%s{\"rate_asked\":%.10g,\"rate\":%.3f,\"readings_rate\":%.3f"
+			",\"seconds\":%.6f,\"messages\":%" PRIu64 ",\"readings\":%" PRIu64 "}",
+			i ? "," : ",\"phases\":[", p->rate_asked,
+			per((double)p->messages, p->seconds), per((double)p->readings, p->seconds),
+			p->seconds, p->messages, p->readings);
+	}
+	fputs(u->phase_count ? "]" : ",\"phases\":[]", to);
+}
+
 void fws_result_json(const struct fws_result *r, const struct fws_options *o, FILE *to)
 {
 	const struct fws_run_result *u = &r->run;
@@ -146,12 +177,11 @@ void fws_result_json(const struct fws_result *r, const struct fws_options *o, FI
 	fprintf(to,
 		"{\"scenario\":\"%s\",\"format\":\"%s\",\"sensors\":%u,\"threads\":%u,"
 		"\"seed\":\"%" PRIu64 "\",\"seconds\":%.6f,\"messages\":%" PRIu64
-		",\"readings\":%" PRIu64
-		",\"rate_asked\":%.10g,\"rate\":%.3f,\"readings_rate\":%.3f",
+		",\"readings\":%" PRIu64 ",\"rate\":%.3f,\"readings_rate\":%.3f",
 		o->scenario, o->shape.format == FWS_JSON ? "json" : "binary", o->fleet.sensors,
 		o->threads, o->fleet.seed, u->seconds, u->messages, u->message_readings,
-		u->rate_asked, per((double)u->messages, u->seconds),
-		per((double)u->message_readings, u->seconds));
+		per((double)u->messages, u->seconds), per((double)u->message_readings, u->seconds));
+	json_phases(u, to);
 	fprintf(to,
 		",\"sent\":{\"datagrams\":%" PRIu64 ",\"readings\":%" PRIu64 ",\"bytes\":%" PRIu64
 		",\"failed\":%" PRIu64 ",\"refused\":%" PRIu64 ",\"calls\":%" PRIu64 "}",

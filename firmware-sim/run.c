@@ -340,12 +340,24 @@ static void begin_phase(struct sending *s, const struct fws_phase *phase, int64_
 	s->end_ns = phase->seconds > 0 ? now_ns + (int64_t)(phase->seconds * 1e9) : INT64_MAX;
 }
 
-static int run_phase(struct fws_run *r, const struct fws_phase *phase)
+/* Adds to *p what the threads have made so far. */
+static void add_made(struct fws_phase_result *p, const struct fws_run *r)
+{
+	for (uint32_t i = 0; i < r->options->threads; i++) {
+		p->messages += r->threads[i].messages;
+		p->readings += r->threads[i].readings;
+	}
+}
+
+static int run_phase(
+	struct fws_run *r, const struct fws_phase *phase, struct fws_phase_result *result)
 {
 	uint32_t started = 0, threads = r->options->threads;
 	int64_t now = fws_monotonic_ns();
+	struct fws_phase_result before = {0};
 	int rc = 0;
 
+	add_made(&before, r);
 	r->phase = phase;
 	atomic_store(&r->left, phase->messages ? phase->messages : UINT64_MAX);
 	for (uint32_t i = 0; i < threads; i++)
@@ -359,6 +371,11 @@ static int run_phase(struct fws_run *r, const struct fws_phase *phase)
 		pthread_join(r->threads[i].thread, NULL);
 		rc = rc ? rc : r->threads[i].error;
 	}
+	*result = (struct fws_phase_result){
+		.rate_asked = phase->rate, .seconds = (double)(fws_monotonic_ns() - now) / 1e9};
+	add_made(result, r);
+	result->messages -= before.messages;
+	result->readings -= before.readings;
 	return rc;
 }
 
@@ -404,10 +421,8 @@ int fws_run_all(struct fws_run *r, struct fws_run_result *result)
 
 	r->epoch_ns = begin;
 	r->fleet->start_ns = fws_unix_ns();
-	for (uint32_t i = 0; !rc && i < o->phase_count && !atomic_load(r->stop); i++) {
-		result->rate_asked = o->phases[i].rate;
-		rc = run_phase(r, &o->phases[i]);
-	}
+	for (uint32_t i = 0; !rc && i < o->phase_count && !atomic_load(r->stop); i++)
+		rc = run_phase(r, &o->phases[i], &result->phases[result->phase_count++]);
 	result->seconds += (double)(fws_monotonic_ns() - begin) / 1e9;
 	for (uint32_t i = 0; i < o->threads; i++) {
 		drain_net(r, &r->threads[i]);

@@ -9,13 +9,20 @@
 #include "firmware-sim/options.h"
 #include "firmware-sim/send.h"
 
+struct fws_phase_result {
+	double rate_asked;	     /* messages/s; 0 = flat out; < 0 = the devices' own */
+	double seconds;		     /* from its begin until its last thread was done */
+	uint64_t messages, readings; /* made by the devices */
+};
+
 struct fws_run_result {
 	uint64_t messages, message_readings; /* made by the devices */
 	struct fws_send_stats sent;
 	struct fws_net_stats net;
 	double seconds;	    /* from the first to the last datagram */
 	double cpu_seconds; /* of the sending threads */
-	double rate_asked;  /* of the last phase; 0 = flat out; < 0 = the devices' own */
+	uint32_t phase_count;
+	struct fws_phase_result phases[FWS_PHASES_MAX]; /* those that were begun */
 };
 
 struct fws_run; /* senders and networks of the threads; they outlive a phase */
