@@ -43,7 +43,8 @@ static int start_device(struct fws_fleet *fl, uint32_t index)
 		.rng = fws_rng_for(c->seed, RNG_DEVICE, index),
 		.signal = {.slow = own, .offset = own + fields, .sigma = own + 2 * fields},
 		.faults = fl->fault_slab + (size_t)index * c->fault_count};
-	d->boot = (uint32_t)fws_rng_next(&d->rng);
+	d->boot = d->first.number = (uint32_t)fws_rng_next(&d->rng);
+	d->newest = &d->first;
 	d->offset_ns = (int64_t)(c->offset_s * 1e9 * (double)fws_rng_normal(&d->rng));
 	d->drift = c->drift_ppm * 1e-6 * (double)fws_rng_normal(&d->rng);
 	d->nominal_ns = d->due_ns = (int64_t)(fws_rng_unit(&d->rng) * (double)wake_ns);
@@ -71,12 +72,42 @@ int fws_fleet_init(struct fws_fleet *fl, const struct fws_fleet_config *c, int64
 	return rc;
 }
 
+/* For the device's own thread. */
+static struct fws_boot *newest_boot(struct fws_device *d)
+{
+	return atomic_load_explicit(&d->newest, memory_order_relaxed);
+}
+
+static void free_boots(struct fws_device *d)
+{
+	struct fws_boot *b = newest_boot(d), *before;
+
+	for (; b && b != &d->first; b = before) {
+		before = b->before;
+		free(b);
+	}
+}
+
 void fws_fleet_fini(struct fws_fleet *fl)
 {
+	for (uint32_t i = 0; fl->devices && i < fl->count; i++)
+		free_boots(&fl->devices[i]);
 	free(fl->devices);
 	free(fl->slab);
 	free(fl->fault_slab);
 	*fl = (struct fws_fleet){0};
+}
+
+bool fws_fleet_sent(const struct fws_fleet *fl, uint32_t index, uint32_t boot, uint64_t sequence)
+{
+	const struct fws_boot *b = /* pairs with B2 */
+		atomic_load_explicit(&fl->devices[index].newest, memory_order_acquire);
+
+	for (; b; b = b->before)
+		if (b->number == boot && /* pairs with B1 */
+			sequence < atomic_load_explicit(&b->used, memory_order_acquire))
+			return true;
+	return false;
 }
 
 void fws_labels_begin(FILE *labels)
@@ -166,6 +197,21 @@ static int64_t clock_at(const struct fws_fleet *fl, const struct fws_device *d, 
 	return fl->start_ns + elapsed_ns + d->offset_ns + (int64_t)((double)elapsed_ns * d->drift);
 }
 
+/* Without memory to remember a boot by, the device goes on with the one it has. */
+static void restart(const struct fws_fleet_config *c, struct fws_device *d, int64_t elapsed_ns)
+{
+	struct fws_boot *b = malloc(sizeof(*b));
+	uint32_t number = (uint32_t)fws_rng_next(&d->rng);
+
+	plan_restart(d, c, elapsed_ns);
+	if (!b)
+		return;
+	d->boot = number;
+	d->sequence = 0;
+	*b = (struct fws_boot){newest_boot(d), number, 0};
+	atomic_store_explicit(&d->newest, b, memory_order_release); /* B2 */
+}
+
 /*
  * The readings that a message holds were taken since the last one, at the period or, when messages
  * follow each other faster than that, evenly.
@@ -181,11 +227,8 @@ enum fws_wake fws_device_message(struct fws_fleet *fl, struct fws_device *d, int
 		return FWS_ENDED;
 	if (asleep(c, d, elapsed_ns))
 		return FWS_ASLEEP;
-	if (elapsed_ns >= d->restart_ns) {
-		d->boot = (uint32_t)fws_rng_next(&d->rng);
-		d->sequence = 0;
-		plan_restart(d, c, elapsed_ns);
-	}
+	if (elapsed_ns >= d->restart_ns)
+		restart(c, d, elapsed_ns);
 	if (d->last_ns >= 0 && elapsed_ns - d->last_ns < step_ns * (to_come + c->readings))
 		step_ns = (elapsed_ns - d->last_ns) / (to_come + c->readings);
 	m->id = d->id;
@@ -214,6 +257,7 @@ enum fws_wake fws_device_message(struct fws_fleet *fl, struct fws_device *d, int
 	if (!m->count)
 		return FWS_ENDED;
 	d->sequence += fws_message_numbers(c->shape, m);
+	atomic_store_explicit(&newest_boot(d)->used, d->sequence, memory_order_release); /* B1 */
 	return FWS_READY;
 }
 

@@ -5,6 +5,7 @@
  */
 #pragma once
 
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -34,6 +35,16 @@ struct fws_fleet_config {
 	FILE *labels; /* CSV of what is false or anomalous; may be NULL */
 };
 
+/*
+ * A boot of a device and how many of its sequence numbers were used up, for whoever asks what was
+ * sent.  The device's thread makes and counts, others may read.
+ */
+struct fws_boot {
+	struct fws_boot *before;
+	uint32_t number;
+	atomic_uint_fast64_t used; /* B1: released before the message leaves */
+};
+
 struct fws_device {
 	char id[FWS_ID_MAX + 1];
 	uint8_t id_len;
@@ -49,6 +60,8 @@ struct fws_device {
 	struct fws_rng rng;
 	struct fws_signal_state signal;
 	struct fws_fault_state *faults; /* [fault_count] */
+	struct fws_boot first;
+	_Atomic(struct fws_boot *) newest; /* B2: released once it is filled in */
 };
 
 struct fws_fleet {
@@ -72,6 +85,12 @@ void fws_fleet_fini(struct fws_fleet *fl);
  */
 enum fws_wake fws_device_message(struct fws_fleet *fl, struct fws_device *d, int64_t elapsed_ns,
 	uint32_t nth, struct fws_message *m);
+
+/*
+ * Whether device `index` has made a message of that boot and sequence number. From any thread; a
+ * message that has come back is known.
+ */
+bool fws_fleet_sent(const struct fws_fleet *fl, uint32_t index, uint32_t boot, uint64_t sequence);
 
 /* Sets due_ns to the wake after this one. */
 void fws_device_reschedule(const struct fws_fleet *fl, struct fws_device *d);

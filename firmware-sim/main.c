@@ -1,6 +1,6 @@
 /*
  * penstock-sim: options, then the reader of records, then the load, then the result.
- * Exit: 0 done; 1 records missing or doubled; 2 wrong options; 3 could not run.
+ * Exit: 0 done; 1 records missing, doubled or never sent; 2 wrong options; 3 could not run.
  */
 #include <errno.h>
 #include <signal.h>
@@ -35,12 +35,13 @@ static int load_signals(struct fws_signal_set *signals, const struct fws_options
 }
 
 /* The load between two looks at the daemon's CPU time, and the records read back. */
-static int measure(struct fws_run *run, const struct fws_options *o, struct fws_result *result)
+static int measure(struct fws_run *run, const struct fws_options *o, const struct fws_fleet *fleet,
+	struct fws_result *result)
 {
 	static struct fws_verify_result verified; /* 60 KiB of histograms */
 	struct fws_verify *verify = NULL;
 	double cpu = o->pid ? fws_process_cpu_seconds(o->pid) : -1, cpu_after;
-	int rc = o->verify ? fws_verify_start(&verify, o) : 0;
+	int rc = o->verify ? fws_verify_start(&verify, o, fleet) : 0;
 
 	if (rc)
 		return fail(o->verify_where, rc);
@@ -67,7 +68,7 @@ static int run_fleet(struct fws_options *o, struct fws_fleet *fleet)
 
 	if (rc)
 		return fail(o->host, rc);
-	rc = measure(run, o, &result);
+	rc = measure(run, o, fleet, &result);
 	if (!rc && o->json)
 		fws_result_json(&result, o, stdout);
 	else if (!rc && !o->quiet)

@@ -365,12 +365,23 @@ static int check_times(const struct fws_options *o)
 	return 0;
 }
 
+/* What could come back whole although something was lost. */
+static int check_verify(const struct fws_options *o)
+{
+	if (o->verify && !o->shape.numbered && o->net.dup > 0)
+		return fws_option_wrong("verify",
+			"the second copies (--dup) of unnumbered readings would stand in for lost "
+			"ones");
+	return 0;
+}
+
 static int settle(struct fws_options *o, struct pending *p)
 {
 	const char *why;
 	int rc = settle_phases(o, p);
 
 	rc = rc ? rc : check_times(o);
+	rc = rc ? rc : check_verify(o);
 	if (rc)
 		return rc;
 	if (!p->target)

@@ -42,9 +42,18 @@ static uint64_t missing(const struct fws_result *r)
 	return r->verify->distinct < expected ? expected - r->verify->distinct : 0;
 }
 
+/* Readings of our sensors that this run has not sent, by their number or by their count. */
+static uint64_t unsent(const struct fws_result *r)
+{
+	uint64_t expected = fws_result_expected(r), distinct = r->verify->distinct;
+
+	return r->verify->unsent + (distinct > expected ? distinct - expected : 0);
+}
+
 bool fws_result_good(const struct fws_result *r)
 {
-	return !r->verify || (!r->verify->error && !missing(r) && !r->verify->duplicates);
+	return !r->verify || (!r->verify->error && fws_result_expected(r) && !missing(r) &&
+				     !unsent(r) && !r->verify->duplicates);
 }
 
 /* Messages/s for each 1 % of a core: the length of the run cancels out. */
@@ -70,6 +79,13 @@ static void print_verify(const struct fws_result *r, FILE *to)
 		v->distinct, fws_result_expected(r),
 		100 * per((double)v->distinct, (double)fws_result_expected(r)), missing(r),
 		v->duplicates, v->out_of_order);
+	if (!fws_result_expected(r))
+		fputs("nothing was taken by the kernel: this proves nothing\n", to);
+	if (unsent(r))
+		fprintf(to,
+			"not sent     %" PRIu64
+			" readings of these sensors: another sender has the same ids?\n",
+			unsent(r));
 	if (v->unparsed)
 		fprintf(to, "unparsed     %" PRIu64 " lines that are no record\n", v->unparsed);
 	if (v->error)
@@ -143,10 +159,10 @@ static void json_verify(const struct fws_result *r, FILE *to)
 	fprintf(to,
 		",\"verify\":{\"expected\":%" PRIu64 ",\"received\":%" PRIu64
 		",\"distinct\":%" PRIu64 ",\"duplicates\":%" PRIu64 ",\"missing\":%" PRIu64
-		",\"out_of_order\":%" PRIu64 ",\"other\":%" PRIu64 ",\"unparsed\":%" PRIu64
-		",\"success\":%.6f,\"error\":%d,",
+		",\"unsent\":%" PRIu64 ",\"out_of_order\":%" PRIu64 ",\"other\":%" PRIu64
+		",\"unparsed\":%" PRIu64 ",\"success\":%.6f,\"error\":%d,",
 		fws_result_expected(r), v->received, v->distinct, v->duplicates, missing(r),
-		v->out_of_order, v->other, v->unparsed,
+		unsent(r), v->out_of_order, v->other, v->unparsed,
 		per((double)v->distinct, (double)fws_result_expected(r)), -v->error);
 	json_latency(to, "arrival_ms", &v->arrival);
 	fputc(',', to);

@@ -17,7 +17,10 @@ static inline uint64_t fws_result_expected(const struct fws_result *r)
 	return r->run.sent.readings;
 }
 
-/* All that was sent came back, once. True when nothing was to be verified. */
+/*
+ * All that was sent came back, once, and nothing else under our ids; what was not sent proves
+ * nothing. True when nothing was to be verified.
+ */
 bool fws_result_good(const struct fws_result *r);
 
 void fws_result_print(const struct fws_result *r, const struct fws_options *o, FILE *to);

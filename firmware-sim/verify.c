@@ -28,9 +28,8 @@ struct fws_verify {
 	struct fws_source *source;
 	struct fws_verify_result result; /* reader's until joined */
 	struct id_set ids;
-	struct newest *newest; /* [sensors] */
-	uint32_t sensors;
-	const char *id_prefix;
+	struct newest *newest; /* [fleet->count] */
+	const struct fws_fleet *fleet;
 	int64_t since_ns; /* records that arrived before are not of this run */
 	double timeout_s;
 	pthread_t thread;
@@ -75,18 +74,34 @@ static int id_set_add(struct id_set *s, const uint64_t id[2])
 /* Number of our sensor from 0, or -1. */
 static int64_t sensor_number(const struct fws_verify *v, const struct fws_record *r)
 {
-	size_t prefix = strlen(v->id_prefix);
+	const char *id_prefix = v->fleet->config.id_prefix;
+	size_t prefix = strlen(id_prefix);
 	uint64_t n = 0;
 
 	if (r->sensor_len <= prefix || r->sensor_len > prefix + 18 ||
-		memcmp(r->sensor, v->id_prefix, prefix))
+		memcmp(r->sensor, id_prefix, prefix))
 		return -1;
 	for (size_t i = prefix; i < r->sensor_len; i++) {
 		if (r->sensor[i] < '0' || r->sensor[i] > '9')
 			return -1;
 		n = n * 10 + (uint64_t)(r->sensor[i] - '0');
 	}
-	return n >= 1 && n <= v->sensors ? (int64_t)n - 1 : -1;
+	return n >= 1 && n <= v->fleet->count ? (int64_t)n - 1 : -1;
+}
+
+/*
+ * Whether this run has made that reading, as far as its number tells: another sender that uses the
+ * same ids must not stand in for what was lost.
+ */
+static bool was_sent(const struct fws_verify *v, uint32_t sensor, const struct fws_record *r)
+{
+	const struct fws_fleet_config *c = &v->fleet->config;
+	uint64_t indices = c->shape->format == FWS_JSON ? 1 : c->readings;
+
+	if (!c->shape->numbered)
+		return !r->numbered;
+	return r->numbered && r->index < indices &&
+	       fws_fleet_sent(v->fleet, sensor, r->boot, r->seq);
 }
 
 static bool before(const struct fws_record *r, const struct newest *n)
@@ -115,6 +130,11 @@ static void take_line(void *arg, const char *at, size_t len)
 
 	if (!r.is_reading || sensor < 0 || r.arrival_ns < v->since_ns) {
 		v->result.other++;
+		return;
+	}
+
+	if (!was_sent(v, (uint32_t)sensor, &r)) {
+		v->result.unsent++;
 		return;
 	}
 
@@ -176,17 +196,17 @@ static void free_verify(struct fws_verify *v)
 	free(v);
 }
 
-int fws_verify_start(struct fws_verify **out, const struct fws_options *o)
+int fws_verify_start(
+	struct fws_verify **out, const struct fws_options *o, const struct fws_fleet *fleet)
 {
 	struct fws_verify *v = calloc(1, sizeof(*v));
 	int rc = v ? 0 : -ENOMEM;
 
 	if (rc)
 		return rc;
-	v->sensors = o->fleet.sensors;
-	v->id_prefix = o->fleet.id_prefix;
+	v->fleet = fleet;
 	v->timeout_s = o->verify_timeout_s;
-	v->newest = calloc(v->sensors, sizeof(*v->newest));
+	v->newest = calloc(fleet->count, sizeof(*v->newest));
 	rc = v->newest ? open_source(&v->source, o) : -ENOMEM;
 	v->since_ns = fws_unix_ns();
 	if (!rc)

@@ -40,21 +40,23 @@ void fws_lines_take(struct fws_lines *l, size_t n,
 	void (*line)(void *arg, const char *at, size_t len), void *arg);
 
 struct fws_verify_result {
-	uint64_t received;	 /* reading records of our sensors */
-	uint64_t distinct;	 /* ids among them */
-	uint64_t duplicates;	 /* records whose id had come before */
-	uint64_t out_of_order;	 /* behind a later reading of their sensor */
-	uint64_t other;		 /* records of other kinds and of other sensors, and older ones */
-	uint64_t unparsed;	 /* lines that are no record */
-	int error;		 /* the source ended early: -errno */
+	uint64_t received;     /* reading records of what we sent */
+	uint64_t distinct;     /* ids among them */
+	uint64_t duplicates;   /* records whose id had come before */
+	uint64_t out_of_order; /* behind a later reading of their sensor */
+	uint64_t unsent;       /* reading records of our sensors with a number that was not sent */
+	uint64_t other;	       /* records of other kinds and of other sensors, and older ones */
+	uint64_t unparsed;     /* lines that are no record */
+	int error;	       /* the source ended early: -errno */
 	struct fws_hist arrival; /* event time to arrival */
 	struct fws_hist read;	 /* event time to being read here */
 };
 
 struct fws_verify;
 
-/* Begins to read in a thread of its own. 0 or -errno. */
-int fws_verify_start(struct fws_verify **out, const struct fws_options *o);
+/* Begins to read in a thread of its own, which asks the fleet what was sent. 0 or -errno. */
+int fws_verify_start(
+	struct fws_verify **out, const struct fws_options *o, const struct fws_fleet *fleet);
 
 /*
  * Waits until `expected` distinct readings are there and nothing more comes, or nothing comes for

@@ -4,9 +4,12 @@ import json
 import socket
 import subprocess
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
+from daemon import Config, Daemon
 
+Start = Callable[..., Daemon]
 Sim = Callable[..., subprocess.CompletedProcess[str]]
 
 
@@ -16,6 +19,16 @@ def sink() -> Iterator[str]:
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as s:
         s.bind(("127.0.0.1", 0))
         yield f"127.0.0.1:{s.getsockname()[1]}"
+
+
+def program(build: Path) -> Path:
+    return build / "firmware-sim" / "penstock-sim"
+
+
+def run(build: Path, *args: str) -> subprocess.CompletedProcess[str]:
+    """As the fixture `sim`, but the caller judges the exit status."""
+    command = [str(program(build)), *args]
+    return subprocess.run(command, capture_output=True, text=True, timeout=60)
 
 
 def test_phases_are_judged_by_their_own_rates(sim: Sim, sink: str) -> None:
@@ -43,3 +56,28 @@ def test_one_phase_has_one_rate(sim: Sim, sink: str) -> None:
     (phase,) = result["phases"]
     assert (phase["rate_asked"], phase["messages"]) == (200, result["messages"])
     assert "; asked for 200" in sim(*args).stdout
+
+
+def test_nothing_sent_proves_nothing(build_dir: Path, sink: str, tmp_path: Path) -> None:
+    args = ("--target", sink, "--rate", "100", "--max-messages", "5")
+    done = run(build_dir, *args, "--loss", "1", "--verify", f"file:{tmp_path / 'records'}")
+    assert done.returncode == 1 and "proves nothing" in done.stdout
+
+
+def test_another_sender_with_the_same_ids_shows(
+    build_dir: Path, penstockd: Start, config: Config, tmp_path: Path
+) -> None:
+    """Its readings must not make up for lost ones."""
+    daemon = penstockd(config)
+    host, port = daemon.udp_address()
+    args = ["--target", f"{host}:{port}", "--format", "json", "--rate", "200"]
+    args += ["--fields", "temperature,humidity", "--sensors", "10"]
+    other = subprocess.Popen(
+        [str(program(build_dir)), *args, "--seconds", "2"], stdout=subprocess.DEVNULL
+    )
+    verify = ("--verify", f"file:{tmp_path / 'records.jsonl'}")
+    done = run(build_dir, *args, "--seconds", "1", "--json", *verify)
+    assert other.wait(30) == 0
+    found = json.loads(done.stdout)["verify"]
+    assert done.returncode == 1 and found["unsent"] > 0
+    assert found["distinct"] == found["expected"] == found["received"] > 100

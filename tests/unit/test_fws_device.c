@@ -239,6 +239,29 @@ Test(fws_device, restart_begins_a_new_boot_at_zero)
 	finish(&s);
 }
 
+/* By this a verification knows its own readings from those of others. */
+Test(fws_device, knows_what_it_has_sent)
+{
+	struct scene s;
+	uint32_t boots[1000];
+
+	prepare(&s);
+	s.config.restart_s = 50;
+	begin(&s);
+	cr_expect_not(fws_fleet_sent(&s.fleet, 0, s.fleet.devices[0].boot, 0));
+	for (int i = 0; i < 1000; i++) {
+		send(&s, 0, i);
+		boots[i] = s.message.boot;
+		cr_assert(fws_fleet_sent(&s.fleet, 0, boots[i], s.message.sequence));
+		cr_assert_not(fws_fleet_sent(&s.fleet, 0, boots[i], s.message.sequence + 1));
+		cr_expect(fws_fleet_sent(&s.fleet, 0, boots[i / 2], 0), "boot of second %d", i / 2);
+		cr_expect_not(fws_fleet_sent(&s.fleet, 1, boots[i], 0));
+		cr_expect_not(fws_fleet_sent(&s.fleet, 0, boots[i] + 1, 0));
+	}
+	cr_expect_neq(boots[0], boots[999]);
+	finish(&s);
+}
+
 Test(fws_device, sleeps_its_share)
 {
 	struct scene s;

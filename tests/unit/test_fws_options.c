@@ -1,5 +1,6 @@
 /* What the command line may ask for: combinations that could only end in nonsense are refused. */
 #include <criterion/criterion.h>
+#include <errno.h>
 #include <getopt.h>
 #include <stdio.h>
 #include <string.h>
@@ -25,7 +26,7 @@ static void check(const char *const *lines, bool taken)
 	for (; *lines; lines++) {
 		struct fws_options o;
 
-		cr_expect_eq(parse(&o, *lines), taken ? 0 : -22, "%s", *lines);
+		cr_expect_eq(parse(&o, *lines), taken ? 0 : -EINVAL, "%s", *lines);
 	}
 }
 
@@ -42,6 +43,18 @@ Test(fws_options, readings_that_a_datagram_cannot_hold_are_refused)
 		"--period 1000000 --readings-per-datagram 4",
 		"--period 1000000 --readings-per-datagram 64 --batch 100 --format json",
 		"--period 1000000 --readings-per-datagram 2 --batch 1000", NULL};
+
+	check(good, true);
+	check(wrong, false);
+}
+
+/* Nobody can tell a copy without a number from another reading. */
+Test(fws_options, copies_without_numbers_are_not_verified)
+{
+	static const char *const good[] = {"--unnumbered --dup 0.1", "--dup 0.1 --verify file:x",
+		"--unnumbered --loss 0.1 --verify file:x", NULL};
+	static const char *const wrong[] = {"--unnumbered --dup 0.1 --verify file:x",
+		"--verify api:x --dup 0.001 --unnumbered --format json", NULL};
 
 	check(good, true);
 	check(wrong, false);
