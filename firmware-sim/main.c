@@ -38,7 +38,7 @@ static int load_signals(struct fws_signal_set *signals, const struct fws_options
 static int measure(struct fws_run *run, const struct fws_options *o, const struct fws_fleet *fleet,
 	struct fws_result *result)
 {
-	static struct fws_verify_result verified; /* 60 KiB of histograms */
+	static struct fws_verify_result verified; /* 90 KiB of histograms */
 	struct fws_verify *verify = NULL;
 	double cpu = o->pid ? fws_process_cpu_seconds(o->pid) : -1, cpu_after;
 	int rc = o->verify ? fws_verify_start(&verify, o, fleet) : 0;

@@ -91,6 +91,8 @@ static void print_verify(const struct fws_result *r, FILE *to)
 	if (v->error)
 		fprintf(to, "reading back ended early: %s\n", strerror(-v->error));
 	print_latency(to, "to arrival", &v->arrival);
+	if (v->broker.count)
+		print_latency(to, "to broker", &v->broker);
 	print_latency(to, "to read", &v->read);
 }
 
@@ -165,6 +167,11 @@ static void json_verify(const struct fws_result *r, FILE *to)
 		unsent(r), v->out_of_order, v->other, v->unparsed,
 		per((double)v->distinct, (double)fws_result_expected(r)), -v->error);
 	json_latency(to, "arrival_ms", &v->arrival);
+	fputc(',', to);
+	if (v->broker.count)
+		json_latency(to, "broker_ms", &v->broker);
+	else
+		fputs("\"broker_ms\":null", to);
 	fputc(',', to);
 	json_latency(to, "read_ms", &v->read);
 	fputc('}', to);

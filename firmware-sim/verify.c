@@ -113,7 +113,7 @@ static bool before(const struct fws_record *r, const struct newest *n)
 	return r->seq < n->seq || (r->seq == n->seq && r->index < n->index);
 }
 
-static void take_line(void *arg, const char *at, size_t len)
+static void take_record(void *arg, const char *at, size_t len, int64_t broker_ns)
 {
 	struct fws_verify *v = arg;
 	struct fws_record r;
@@ -150,6 +150,8 @@ static void take_line(void *arg, const char *at, size_t len)
 
 		v->result.distinct++;
 		fws_hist_add(&v->result.arrival, r.arrival_ns - r.event_ns);
+		if (broker_ns)
+			fws_hist_add(&v->result.broker, broker_ns - r.event_ns);
 		fws_hist_add(&v->result.read, now - r.event_ns);
 		if (n->seen && before(&r, n))
 			v->result.out_of_order++;
@@ -165,7 +167,7 @@ static void *read_back(void *arg)
 	struct fws_verify *v = arg;
 
 	while (!atomic_load(&v->quit) && !v->result.error) {
-		int rc = v->source->poll(v->source, take_line, v);
+		int rc = v->source->poll(v->source, take_record, v);
 
 		v->result.error = v->result.error ? v->result.error : rc;
 	}
@@ -257,13 +259,12 @@ char *fws_lines_room(struct fws_lines *l, size_t want)
 	return l->bytes + l->used;
 }
 
-void fws_lines_take(struct fws_lines *l, size_t n,
-	void (*line)(void *arg, const char *at, size_t len), void *arg)
+void fws_lines_take(struct fws_lines *l, size_t n, fws_take_record *take, void *arg)
 {
 	char *at = l->bytes, *end = at + l->used + n, *eol;
 
 	while (at < end && (eol = memchr(at, '\n', (size_t)(end - at)))) {
-		line(arg, at, (size_t)(eol - at));
+		take(arg, at, (size_t)(eol - at), 0);
 		at = eol + 1;
 	}
 	l->used = (size_t)(end - at);

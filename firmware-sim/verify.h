@@ -9,14 +9,16 @@
 #include "firmware-sim/hist.h"
 #include "firmware-sim/options.h"
 
+/* One record, [at, at + len). broker_ns: Unix time at which a broker took it, 0 = not known. */
+typedef void fws_take_record(void *arg, const char *at, size_t len, int64_t broker_ns);
+
 /* A place that records are read from. */
 struct fws_source {
 	/*
-	 * Waits some 50 ms at most; gives each line that is there to `line`. 0, or -errno when
+	 * Waits some 50 ms at most; gives each record that is there to `take`. 0, or -errno when
 	 * nothing more will come.
 	 */
-	int (*poll)(struct fws_source *s, void (*line)(void *arg, const char *at, size_t len),
-		void *arg);
+	int (*poll)(struct fws_source *s, fws_take_record *take, void *arg);
 	void (*close)(struct fws_source *s);
 };
 
@@ -27,7 +29,7 @@ int fws_source_api(struct fws_source **out, const char *socket_path);
  */
 int fws_source_kafka(struct fws_source **out, const char *where);
 
-/* Cuts bytes into lines: what the three sources share. */
+/* Cuts bytes into lines: what the file and the API share. */
 struct fws_lines {
 	char *bytes;
 	size_t used, room;
@@ -36,8 +38,7 @@ struct fws_lines {
 /* Room for at least `want` more bytes, or NULL. */
 char *fws_lines_room(struct fws_lines *l, size_t want);
 /* `n` bytes were put there; complete lines go out, the rest stays. */
-void fws_lines_take(struct fws_lines *l, size_t n,
-	void (*line)(void *arg, const char *at, size_t len), void *arg);
+void fws_lines_take(struct fws_lines *l, size_t n, fws_take_record *take, void *arg);
 
 struct fws_verify_result {
 	uint64_t received;     /* reading records of what we sent */
@@ -49,6 +50,7 @@ struct fws_verify_result {
 	uint64_t unparsed;     /* lines that are no record */
 	int error;	       /* the source ended early: -errno */
 	struct fws_hist arrival; /* event time to arrival */
+	struct fws_hist broker;	 /* event time to the broker's; of topics that have it */
 	struct fws_hist read;	 /* event time to being read here */
 };
 

@@ -99,8 +99,7 @@ static size_t unchunk(struct api_source *a, char *in, size_t n)
 	return out;
 }
 
-static int api_poll(
-	struct fws_source *s, void (*line)(void *arg, const char *at, size_t len), void *arg)
+static int api_poll(struct fws_source *s, fws_take_record *take, void *arg)
 {
 	struct api_source *a = (struct api_source *)s;
 	struct pollfd ready = {a->fd, POLLIN, 0};
@@ -115,7 +114,7 @@ static int api_poll(
 	n = recv(a->fd, to, READ_BYTES, 0);
 	if (n <= 0)
 		return n ? -errno : -ECONNRESET;
-	fws_lines_take(&a->lines, unchunk(a, to, (size_t)n), line, arg);
+	fws_lines_take(&a->lines, unchunk(a, to, (size_t)n), take, arg);
 	return 0;
 }
 

@@ -119,20 +119,18 @@ static void follow_cut(struct file_source *f)
 }
 
 /* Reads what is there; returns whether there was something. -errno on trouble. */
-static int read_some(
-	struct file_source *f, void (*line)(void *arg, const char *at, size_t len), void *arg)
+static int read_some(struct file_source *f, fws_take_record *take, void *arg)
 {
 	char *to = fws_lines_room(&f->lines, READ_BYTES);
 	ssize_t n = to ? read(f->fd, to, READ_BYTES) : -1;
 
 	if (n < 0)
 		return to ? -errno : -ENOMEM;
-	fws_lines_take(&f->lines, (size_t)n, line, arg);
+	fws_lines_take(&f->lines, (size_t)n, take, arg);
 	return n > 0;
 }
 
-static int file_poll(
-	struct fws_source *s, void (*line)(void *arg, const char *at, size_t len), void *arg)
+static int file_poll(struct fws_source *s, fws_take_record *take, void *arg)
 {
 	struct file_source *f = (struct file_source *)s;
 	int rc = 0;
@@ -140,7 +138,7 @@ static int file_poll(
 	if (f->fd < 0)
 		f->fd = open(f->path, O_RDONLY | O_CLOEXEC);
 	if (f->fd >= 0)
-		rc = read_some(f, line, arg);
+		rc = read_some(f, take, arg);
 	if (rc)
 		return rc < 0 ? rc : 0;
 	if (f->fd >= 0) {
@@ -149,7 +147,7 @@ static int file_poll(
 		if (next >= 0) {
 			/* Something may have been written between our read and the rotation. */
 			do
-				rc = read_some(f, line, arg);
+				rc = read_some(f, take, arg);
 			while (rc > 0);
 			close(f->fd);
 			f->fd = next;

@@ -87,8 +87,16 @@ static int assign_ends(rd_kafka_t *consumer, const char *name)
 	return rc;
 }
 
-static int kafka_poll(
-	struct fws_source *s, void (*line)(void *arg, const char *at, size_t len), void *arg)
+/* When the broker took it: known to the millisecond where the topic stamps it so. */
+static int64_t append_ns(const rd_kafka_message_t *m)
+{
+	rd_kafka_timestamp_type_t type;
+	int64_t ms = rd_kafka_message_timestamp(m, &type);
+
+	return type == RD_KAFKA_TIMESTAMP_LOG_APPEND_TIME && ms > 0 ? ms * FWS_NS_PER_MS : 0;
+}
+
+static int kafka_poll(struct fws_source *s, fws_take_record *take, void *arg)
 {
 	struct kafka_source *k = (struct kafka_source *)s;
 	ssize_t n = rd_kafka_consume_batch_queue(k->queue, POLL_MS, k->messages, 1);
@@ -101,8 +109,10 @@ static int kafka_poll(
 		n += more > 0 ? more : 0;
 	}
 	for (ssize_t i = 0; i < n; i++) {
-		if (!k->messages[i]->err)
-			line(arg, k->messages[i]->payload, k->messages[i]->len);
+		const rd_kafka_message_t *m = k->messages[i];
+
+		if (!m->err)
+			take(arg, m->payload, m->len, append_ns(m));
 		rd_kafka_message_destroy(k->messages[i]);
 	}
 	return 0;

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from daemon import Config, Daemon
+from kafka import KafkaServer
 
 Start = Callable[..., Daemon]
 Sim = Callable[..., subprocess.CompletedProcess[str]]
@@ -81,3 +82,36 @@ def test_another_sender_with_the_same_ids_shows(
     found = json.loads(done.stdout)["verify"]
     assert done.returncode == 1 and found["unsent"] > 0
     assert found["distinct"] == found["expected"] == found["received"] > 100
+
+
+@pytest.mark.parametrize("stamped_by", ["LogAppendTime", "CreateTime"])
+def test_latency_to_the_broker(
+    penstockd: Start, config: Config, sim: Sim, kafka: KafkaServer, stamped_by: str
+) -> None:
+    """Only a topic that the broker stamps tells it; from others it must not be made up."""
+    topic = f"sim-{stamped_by.lower()}"
+    kafka.create_topic(topic, 2, message_timestamp_type=stamped_by)
+    config["outputs"] = [
+        {
+            "name": "kafka",
+            "type": "kafka",
+            "brokers": kafka.bootstrap,
+            "topics": {"readings": topic},
+        }
+    ]
+    host, port = penstockd(config).udp_address()
+    done = sim(
+        *("--target", f"{host}:{port}", "--format", "json", "--fields", "temperature,humidity"),
+        *("--rate", "200", "--seconds", "1.5", "--sensors", "10"),
+        *("--verify", f"kafka:{kafka.bootstrap}/{topic}", "--json"),
+    )
+    found = json.loads(done.stdout)["verify"]
+    arrival, broker, read = (found[f"{what}_ms"] for what in ("arrival", "broker", "read"))
+    assert arrival["count"] == read["count"] == found["distinct"]
+    if stamped_by == "CreateTime":
+        assert broker is None
+        return
+    assert broker["count"] == found["distinct"]
+    # In whole milliseconds, cut; percentiles are right within 1.6 %.
+    assert 0.98 * arrival["p50"] - 1 <= broker["p50"] <= 1.02 * read["p50"]
+    assert broker["max"] <= read["max"]
