@@ -358,6 +358,71 @@ def test_journal_yields_every_position_once(tmp_path: Path, image: bytearray) ->
     assert rounds(first) == list(range(14)) and rounds(second) == [13]
 
 
+def journal_of(folder: Path, images: dict[int, bytes]) -> Path:
+    for serial, content in images.items():
+        (folder / f"{serial:016x}.seg").write_bytes(content)
+    return folder
+
+
+def renumbered(image: bytearray, serial: int, first: int) -> bytearray:
+    """The segment with another serial, its blocks numbered on from `first` in their lanes."""
+    for page in (0, 1):
+        struct.pack_into("<Q", image, page * PAGE + 8, serial)
+        _seal(image, page * PAGE, PAGE, 0)
+    for page in BLOCK_PAGES:
+        sequence = struct.unpack_from("<Q", image, page * PAGE + 24)[0]
+        struct.pack_into("<Q", image, page * PAGE + 24, sequence + first)
+        struct.pack_into("<Q", image, page * PAGE + 96, serial)
+        _seal(image, page * PAGE, struct.unpack_from("<I", image, page * PAGE + 36)[0], 0x5A175A17)
+    return image
+
+
+def test_segment_freed_meanwhile_is_left_out(tmp_path: Path, image: bytearray) -> None:
+    """The daemon frees segments while its journal is read."""
+    later = renumbered(unsealed(bytearray(image)), 44, 10)
+    journal_of(tmp_path, {42: image, 43: image, 44: later})
+    read = penstock.read_journal(tmp_path)
+    first = next(read)
+    (tmp_path / f"{43:016x}.seg").unlink()
+    assert [seg.head.serial for seg in (first, *read)] == [42, 44]
+
+
+@pytest.mark.parametrize("bad", [(0,), (1,), (2,), (0, 1), (0, 1, 2)])
+def test_bad_segment_is_damage_and_no_end(
+    tmp_path: Path, image: bytearray, bad: tuple[int, ...]
+) -> None:
+    serials = [42, 43, 44]
+    images = {s: renumbered(unsealed(bytearray(image)), s, 10 * i) for i, s in enumerate(serials)}
+    for which in bad:
+        images[serials[which]][200] ^= 1
+        images[serials[which]][PAGE + 200] ^= 1
+    found = list(penstock.read_journal(journal_of(tmp_path, images)))
+    assert [seg.head.serial for seg in found] == serials
+    for i, seg in enumerate(found):
+        if i not in bad:
+            assert rounds(seg) == list(range(14)) and not seg.damage
+            continue
+        assert not seg.blocks and not seg.sealed
+        (damage,) = seg.damage
+        assert (damage.offset, damage.bytes) == (
+            0,
+            len(images[serials[i]]),
+        ) and "header" in damage.why
+        if len(bad) < 3:  # a reader of one stream goes on
+            assert rounds(seg) == []
+
+
+def test_empty_segment_is_damage(tmp_path: Path) -> None:
+    (seg,) = penstock.read_journal(journal_of(tmp_path, {1: b""}))
+    assert [d.bytes for d in seg.damage] == [0] and not seg.records().readings
+
+
+def test_newer_segment_ends_the_reading(tmp_path: Path, image: bytearray) -> None:
+    image[4] = 2
+    with pytest.raises(NewerFormatError):
+        list(penstock.read_journal(journal_of(tmp_path, {42: image})))
+
+
 def _seal(data: bytearray, at: int, n: int, seed: int) -> None:
     """Puts the hash that belongs there into a header of 128 bytes."""
     struct.pack_into("<Q", data, at + 120, 0)

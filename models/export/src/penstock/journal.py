@@ -3,6 +3,7 @@
 import mmap
 import struct
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
@@ -307,14 +308,59 @@ def read_segment(path: str | Path) -> Segment:
             return parse_segment(data)
 
 
+def _bad_segment(path: Path, why: str) -> Segment:
+    """In place of one with no good header: its serial by its name, nothing but damage in it."""
+    head = SegmentHead._make(_SEGMENT.unpack(bytes(HEAD_BYTES)))._replace(serial=int(path.stem, 16))
+    damage = Damage(0, path.stat().st_size, why)
+    return Segment(head, Schema((), 0), sealed=False, damage=[damage])
+
+
+def _segment_there(path: Path) -> Segment | None:
+    """None when it is gone: freed or set aside since the directory was read."""
+    try:
+        return read_segment(path)
+    except FileNotFoundError:
+        return None
+    except NewerFormatError:
+        raise
+    except FormatError as e:
+        why = str(e)
+    with suppress(FileNotFoundError):
+        return _bad_segment(path, why)
+    return None
+
+
+def _segments(directory: str | Path) -> Iterator[Segment]:
+    """All that are there when their turn comes, each with a schema if any segment has one."""
+    schema: Schema | None = None
+    waiting: list[Segment] = []  # bad ones before the first good one
+    for path in sorted(Path(directory).glob("[0-9a-f]" * 16 + ".seg")):
+        seg = _segment_there(path)
+        if seg is None:
+            continue
+        waiting.append(seg)
+        if seg.head.magic:
+            schema = seg.schema
+        if schema is None:
+            continue
+        for one in waiting:
+            one.schema = one.schema if one.head.magic else schema
+            yield one
+        waiting.clear()
+    yield from waiting
+
+
 def read_journal(directory: str | Path) -> Iterator[Segment]:
     """
     The segments of a directory in log order, each block once: one that was written again after a
     failed write is left out where it comes the second time.
+
+    Of a segment with no good header there is no more than its damage, which is the whole file; its
+    head has the serial alone and its schema is that of a neighbour.  Segments that are freed while
+    the others are read are left out.  NewerFormatError ends it: that is no damage.
     """
     latest: dict[tuple[int, int], int] = {}
-    for path in sorted(Path(directory).glob("[0-9a-f]" * 16 + ".seg")):
-        seg = read_segment(path)
+    for seg in _segments(directory):
         fresh = []
         for b in seg.blocks:
             lane = (b.head.epoch, b.head.worker)
