@@ -2,6 +2,8 @@
 
 import dataclasses
 import struct
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -385,6 +387,28 @@ def test_segment_freed_meanwhile_is_left_out(tmp_path: Path, image: bytearray) -
     first = next(read)
     (tmp_path / f"{43:016x}.seg").unlink()
     assert [seg.head.serial for seg in (first, *read)] == [42, 44]
+
+
+CUT_WHILE_READ = """
+import os, sys
+import penstock.journal as journal
+parse = journal.parse_segment
+def cut_first(data):
+    os.truncate(sys.argv[1], 2 * journal.PAGE)
+    return parse(data)
+journal.parse_segment = cut_first
+print(len(journal.read_segment(sys.argv[1]).blocks))
+"""
+
+
+def test_segment_cut_while_it_is_read(tmp_path: Path, image: bytearray) -> None:
+    """As the daemon does when it seals one."""
+    path = tmp_path / "segment"
+    path.write_bytes(unsealed(image))
+    command = [sys.executable, "-c", CUT_WHILE_READ, str(path)]
+    source = Path(penstock.__file__).resolve().parent.parent
+    done = subprocess.run(command, capture_output=True, cwd=source)
+    assert done.returncode == 0 and int(done.stdout) == len(BLOCK_PAGES), done.stderr
 
 
 @pytest.mark.parametrize("bad", [(0,), (1,), (2,), (0, 1), (0, 1, 2)])

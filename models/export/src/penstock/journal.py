@@ -1,6 +1,5 @@
 """Segments and blocks (docs/block.md): checked as strictly as the C reader checks them."""
 
-import mmap
 import struct
 from collections.abc import Iterator
 from contextlib import suppress
@@ -25,8 +24,6 @@ _BLOCK = struct.Struct("<IHHQQQIIIIqqqqQQQQQQ")
 _SEGMENT = struct.Struct("<IHHQQQQqIIQQQQ32sQ")
 _FOOTER = struct.Struct("<IHHQQQIIqQQ")
 _ENTRY = struct.Struct("<QQqqIIII")
-
-Bytes = bytes | mmap.mmap
 
 
 class BlockHead(NamedTuple):
@@ -152,7 +149,7 @@ def _check_head(h: BlockHead, there: int) -> None:
         raise FormatError("block cut short")
 
 
-def parse_block(data: Bytes, at: int = 0, spot: Spot | None = None) -> Block:
+def parse_block(data: bytes, at: int = 0, spot: Spot | None = None) -> Block:
     """
     The block that begins at data[at], with place and hash checked if its spot is known; FormatError
     when it is none.  Its records are not looked at.
@@ -169,7 +166,7 @@ def parse_block(data: Bytes, at: int = 0, spot: Spot | None = None) -> Block:
     return Block(head, whole)
 
 
-def _checked_block(data: Bytes, spot: Spot, schema: Schema) -> Block:
+def _checked_block(data: bytes, spot: Spot, schema: Schema) -> Block:
     """A block whose records are all good, and as many as it says."""
     block = parse_block(data, spot.offset, spot)
     if block.head.schema_hash != schema.hash:
@@ -187,7 +184,7 @@ def read_packed(message: bytes, schema: Schema) -> Records:
     return collect([block], schema)
 
 
-def _header_at(data: Bytes, at: int) -> tuple[SegmentHead, Schema]:
+def _header_at(data: bytes, at: int) -> tuple[SegmentHead, Schema]:
     if len(data) - at < HEAD_BYTES:
         raise FormatError("segment header cut short")
     h = SegmentHead._make(_SEGMENT.unpack_from(data, at))
@@ -213,7 +210,7 @@ def _header_at(data: Bytes, at: int) -> tuple[SegmentHead, Schema]:
     return h, schema
 
 
-def _header(data: Bytes) -> tuple[SegmentHead, Schema]:
+def _header(data: bytes) -> tuple[SegmentHead, Schema]:
     """From the first copy or, when that is damaged, from the second."""
     try:
         return _header_at(data, 0)
@@ -230,7 +227,7 @@ def _header(data: Bytes) -> tuple[SegmentHead, Schema]:
         raise first
 
 
-def _footer_at(data: Bytes, at: int, head: SegmentHead) -> list[int] | None:
+def _footer_at(data: bytes, at: int, head: SegmentHead) -> list[int] | None:
     """Offsets of the blocks by the footer at that page; None when there is no good one."""
     f = Footer._make(_FOOTER.unpack_from(data, at))
     if (f.magic, f.version, f.flags, f.serial, f.offset) != (FOOTER_MAGIC, 1, 0, head.serial, at):
@@ -244,7 +241,7 @@ def _footer_at(data: Bytes, at: int, head: SegmentHead) -> list[int] | None:
     return [PAGE * entry[4] for entry in entries]
 
 
-def _find_footer(data: Bytes, head: SegmentHead) -> tuple[int, list[int]] | None:
+def _find_footer(data: bytes, head: SegmentHead) -> tuple[int, list[int]] | None:
     for at in range((len(data) - 1) // PAGE * PAGE, 2 * head.copy_bytes - 1, -PAGE):
         magic = bytes(data[at : at + 4])
         if magic == struct.pack("<I", FOOTER_MAGIC) and len(data) - at >= FOOTER_BYTES:
@@ -256,7 +253,7 @@ def _find_footer(data: Bytes, head: SegmentHead) -> tuple[int, list[int]] | None
     return None
 
 
-def _follow(seg: Segment, data: Bytes, offsets: list[int]) -> None:
+def _follow(seg: Segment, data: bytes, offsets: list[int]) -> None:
     for at in offsets:
         try:
             spot = Spot(seg.head.serial, at, seg.head.salt)
@@ -265,7 +262,7 @@ def _follow(seg: Segment, data: Bytes, offsets: list[int]) -> None:
             seg.damage.append(Damage(at, PAGE, str(e)))
 
 
-def _scan(seg: Segment, data: Bytes) -> None:
+def _scan(seg: Segment, data: bytes) -> None:
     """
     Page by page.  What lies behind the last good block is no damage: zeros, a write that was cut
     off by the end of the run, or what an earlier segment left there.
@@ -287,7 +284,7 @@ def _scan(seg: Segment, data: Bytes) -> None:
         at += -(-block.head.bytes // PAGE) * PAGE
 
 
-def parse_segment(data: Bytes) -> Segment:
+def parse_segment(data: bytes) -> Segment:
     """The segment that these bytes are; FormatError when no header copy is good."""
     head, schema = _header(data)
     footer = _find_footer(data, head)
@@ -300,12 +297,11 @@ def parse_segment(data: Bytes) -> Segment:
 
 
 def read_segment(path: str | Path) -> Segment:
-    """As parse_segment; OSError when the file cannot be read."""
-    with open(path, "rb") as f:
-        if f.seek(0, 2) == 0:
-            raise FormatError("empty file")
-        with mmap.mmap(f.fileno(), 0, access=mmap.ACCESS_READ) as data:
-            return parse_segment(data)
+    """
+    As parse_segment; OSError when the file cannot be read.  Not mapped: a segment is cut behind
+    its footer when it is sealed, and touching what is gone would end the process (SIGBUS).
+    """
+    return parse_segment(Path(path).read_bytes())
 
 
 def _bad_segment(path: Path, why: str) -> Segment:
