@@ -1,7 +1,7 @@
 /*
  * UDP: connected sockets (no route look-up a datagram, errors come back), sendmmsg, and where the
  * kernel has it segmentation offload (UDP_SEGMENT): a run of datagrams of equal size costs one pass
- * through the stack (README.md has what that saves).
+ * through the stack (--no-gso shows what that saves).
  */
 #include "firmware-sim/send.h"
 
