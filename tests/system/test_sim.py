@@ -1,12 +1,16 @@
 """penstock-sim itself: what it says about its own runs, and whether it may be believed."""
 
+import csv
 import json
 import socket
+import struct
 import subprocess
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+import records
 from daemon import Config, Daemon
 from kafka import KafkaServer
 
@@ -57,6 +61,49 @@ def test_one_phase_has_one_rate(sim: Sim, sink: str) -> None:
     (phase,) = result["phases"]
     assert (phase["rate_asked"], phase["messages"]) == (200, result["messages"])
     assert "; asked for 200" in sim(*args).stdout
+
+
+def nanoseconds(timestamp: str) -> int:
+    whole, fraction = timestamp.removesuffix("Z").split(".")
+    seconds = int(datetime.fromisoformat(whole).replace(tzinfo=UTC).timestamp())
+    return seconds * 10**9 + int(fraction.ljust(9, "0"))
+
+
+def float32(value: float) -> float:
+    return struct.unpack("<f", struct.pack("<f", value))[0]
+
+
+@pytest.mark.parametrize("form", ["json", "binary"])
+def test_labels_are_of_the_records(
+    penstockd: Start, config: Config, sim: Sim, tmp_path: Path, form: str
+) -> None:
+    """Whoever learns from labels finds each in the records, its time and value alike."""
+    config["inputs"][0] |= {"format": form}
+    if form == "binary":
+        del config["inputs"][0]["stream"]
+    host, port = penstockd(config).udp_address()
+    sim(
+        *("--target", f"{host}:{port}", "--format", form, "--fields", "temperature,humidity"),
+        *("--sensors", "8", "--threads", "4", "--readings-per-datagram", "3"),
+        *("--period", "0.010000777", "--seconds", "1", "--drift", "50"),
+        *("--fault", "noise,for=100", "--labels", str(tmp_path / "labels.csv")),
+        *("--verify", f"file:{tmp_path / 'records.jsonl'}"),
+    )
+    recorded = {
+        (r["sensor"], r["boot"], r["seq"], r["index"]): r
+        for r in records.of_file(tmp_path / "records.jsonl")
+        if r["kind"] == "reading"
+    }
+    with (tmp_path / "labels.csv").open(newline="") as f:
+        labels = list(csv.DictReader(f))
+    assert 500 < len(labels) <= len(recorded)  # the first readings lie before the episode
+    for label in labels:
+        place = (label["sensor"], *(int(label[key]) for key in ("boot", "seq", "index")))
+        record = recorded.pop(place)
+        assert (label["field"], label["fault"]) == ("temperature", "noise")
+        assert nanoseconds(record["@timestamp"]) == int(label["event_ns"]), place
+        sent = float32(float(label["sent_value"]))
+        assert float32(record["values"]["temperature"]) == sent, place
 
 
 def test_nothing_sent_proves_nothing(build_dir: Path, sink: str, tmp_path: Path) -> None:
