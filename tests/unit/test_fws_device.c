@@ -1,7 +1,6 @@
 /* Devices: same seed, same bytes; clocks, numbers, sleep, restarts and labels as asked for. */
 #include <criterion/criterion.h>
 #include <math.h>
-#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -451,65 +450,6 @@ Test(fws_device, labels_have_the_decimals_that_json_has)
 		cr_expect_str_eq(got, want);
 	}
 	fclose(labels);
-	free(text);
-	finish(&s);
-}
-
-enum { LABEL_THREADS = 4, LABELS_EACH = 20000 };
-
-struct labeller {
-	pthread_t thread;
-	struct fws_fleet *fleet;
-	uint32_t device;
-};
-
-static void *send_labelled(void *arg)
-{
-	struct labeller *l = arg;
-	float values[4];
-	struct fws_message m = {.values = values};
-
-	for (int i = 0; i < LABELS_EACH; i++)
-		fws_device_message(
-			l->fleet, &l->fleet->devices[l->device], i * FWS_NS_PER_MS, 0, &m);
-	return NULL;
-}
-
-/* With --threads the label file is shared; a line must stay one. */
-Test(fws_device, threads_do_not_mix_their_labels)
-{
-	struct scene s;
-	struct fws_fault fault;
-	struct labeller threads[LABEL_THREADS];
-	unsigned long long next[LABEL_THREADS] = {0};
-	const char *why, *at;
-	char *text;
-	size_t bytes;
-	FILE *labels = open_memstream(&text, &bytes);
-
-	prepare(&s);
-	cr_assert_eq(fws_fault_parse(&fault, "noise,for=1000", &s.shape, &why), 0);
-	s.config.faults = &fault;
-	s.config.fault_count = 1;
-	s.config.labels = labels;
-	begin(&s);
-	for (uint32_t i = 0; i < LABEL_THREADS; i++) {
-		threads[i] = (struct labeller){.fleet = &s.fleet, .device = i};
-		cr_assert_eq(
-			pthread_create(&threads[i].thread, NULL, send_labelled, &threads[i]), 0);
-	}
-	for (uint32_t i = 0; i < LABEL_THREADS; i++)
-		pthread_join(threads[i].thread, NULL);
-	fclose(labels);
-	for (at = text; *at;) {
-		struct label l = take_label(&at);
-		int device = l.sensor[strlen(l.sensor) - 1] - '1';
-
-		cr_assert(device >= 0 && device < LABEL_THREADS, "%s", l.sensor);
-		cr_assert_eq(l.seq, next[device]++, "%s", l.sensor);
-	}
-	for (int i = 0; i < LABEL_THREADS; i++)
-		cr_expect_eq(next[i], LABELS_EACH);
 	free(text);
 	finish(&s);
 }
