@@ -322,13 +322,14 @@ int64_t dp_alert_timer(const struct dp_alerts *a, const struct dp_table *t, uint
 	return next;
 }
 
-int64_t dp_alert_oldest_raise(const struct dp_table *t, uint32_t slot)
+int64_t dp_alert_needed_since(const struct dp_table *t, uint32_t slot)
 {
 	struct dp_slot *s = dp_table_slot(t, slot);
 	const struct dp_alert_state *states = states_of(t, s);
-	int64_t oldest = INT64_MAX;
+	uint32_t open = s->used ? s->raised : 0;
+	int64_t oldest = open ? s->last_arrival_ns : INT64_MAX;
 
-	for (uint32_t open = s->used ? s->raised : 0; open; open &= open - 1) {
+	for (; open; open &= open - 1) {
 		int64_t raised_ns = states[__builtin_ctz(open)].raised_ns;
 
 		oldest = raised_ns < oldest ? raised_ns : oldest;

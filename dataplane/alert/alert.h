@@ -71,8 +71,11 @@ int64_t dp_alert_silence_ns(const struct dp_rule *r);
 int64_t dp_alert_timer(const struct dp_alerts *a, const struct dp_table *t, uint32_t slot,
 	int64_t steady_ns, struct dp_alert_events *out);
 
-/* Arrival time of the oldest raise that is open, Unix; INT64_MAX: none is. */
-int64_t dp_alert_oldest_raise(const struct dp_table *t, uint32_t slot);
+/*
+ * Arrival time, Unix, from which on records are needed to bring the slot's open alerts back: the
+ * oldest raise, and the reading before it when it is of silence. INT64_MAX: none is open.
+ */
+int64_t dp_alert_needed_since(const struct dp_table *t, uint32_t slot);
 
 /* Clears all that is raised (a sensor is retired). */
 void dp_alert_clear_all(const struct dp_alerts *a, const struct dp_table *t, uint32_t slot,

@@ -16,9 +16,10 @@ struct dp_floor {
 	uint64_t marked_serial; /* segment that was being written at the last mark */
 	/* the mark that is waited for to be durable; end 0: none */
 	uint64_t pending_serial, pending_end;
-	/* the look for open alerts, some slots at a time */
+	/* the look for open alerts, some slots at a time; what it found holds once it is durable */
 	uint32_t stream_at, slot_at;
 	int64_t began_ns, oldest_ns; /* Unix */
+	uint64_t found_end;	     /* of the log when it had looked at all; 0: not yet */
 };
 
 void dp_floor_init(struct dp_worker *w, const struct dp_now *now);

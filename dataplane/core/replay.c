@@ -106,7 +106,14 @@ static struct dp_sensor_id id_of(const struct dp_rec *rec)
 	return id;
 }
 
-/* The slot of the record's sensor at its owner of today; a reading makes one. */
+/* A raise too: the log may begin behind the readings before it, and those that follow need it. */
+static bool makes_slot(const struct dp_rec *rec)
+{
+	return rec->kind == DP_REC_READING ||
+	       (rec->kind == DP_REC_ALERT && ((const struct dp_rec_alert *)rec)->raised);
+}
+
+/* The slot of the record's sensor at its owner of today. */
 static bool find_target(
 	struct replayer *p, const struct dp_rec *rec, int32_t stream, struct target *t)
 {
@@ -117,7 +124,7 @@ static bool find_target(
 	t->ws = &p->workers[owner].per_stream[stream];
 	hash = dp_table_hash(&t->ws->table, &id);
 	t->slot = dp_table_find(&t->ws->table, &id, hash);
-	if (t->slot != DP_SLOT_NONE || rec->kind != DP_REC_READING)
+	if (t->slot != DP_SLOT_NONE || !makes_slot(rec))
 		return t->slot != DP_SLOT_NONE;
 	t->slot = dp_table_add(&t->ws->table, &id, hash);
 	if (t->slot == DP_SLOT_NONE)
@@ -306,6 +313,10 @@ static uint64_t arm_all(struct dp_worker *w, const struct dp_now *now)
 
 			if (!s->used)
 				continue;
+			if (!s->life) { /* a raise of which no reading is left */
+				dp_table_remove(t, slot);
+				continue;
+			}
 			/* heard when the clock was ahead of today's: silent from now on */
 			if (s->last_steady_ns > now->steady_ns)
 				s->last_steady_ns = now->steady_ns;

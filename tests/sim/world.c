@@ -180,6 +180,8 @@ static void check_found(struct world *w)
 						     : w->recovery->end_lp;
 	int rc;
 
+	if (oldest < DP_LP(w->freed_below, 0))
+		oldest = DP_LP(w->freed_below, 0);
 	oracle_start(w->oracle);
 	rc = dp_replay(&io, w->recovery, each_found, w);
 	sim_check(w->sim, rc == 0, "the log cannot be read after a start: %d", rc);
@@ -310,6 +312,7 @@ void world_write(struct world *w)
 		return;
 	dp_writer_step(w->writer, &w->sim->now);
 	probe(w);
+	w->freed_below = atomic_load(&dp_writer_stats(w->writer)->oldest_serial);
 	if (w->sample_count == 0 ||
 		w->sim->now.real_ns - w->samples[w->sample_count - 1].real_ns > DP_NS_PER_S)
 		sample(w, w->sim->now.real_ns,

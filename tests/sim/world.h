@@ -79,6 +79,7 @@ struct world {
 	} samples[WORLD_SAMPLES];
 	uint32_t sample_count, sample_from;
 	uint64_t floor;
+	uint64_t freed_below; /* serial: so far the writer has freed; a power cut may undo some of it */
 };
 
 void world_init(struct world *w, struct sim *s, struct sim_totals *totals);

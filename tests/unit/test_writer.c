@@ -264,10 +264,11 @@ Test(writer, keeps_what_a_start_would_need)
 	struct world *w = world_new(DP_SYNC_ALWAYS);
 	const struct dp_writer_stats *s;
 
+	w->config.retention_ns = 0;
 	cr_assert_eq(world_start(w), 0);
 	s = dp_writer_stats(w->writer);
 	world_replay_needs(w, 1, 2, INT64_MAX);
-	for (uint32_t i = 0; i < 10; i++) {
+	for (uint32_t i = 0; i < 20; i++) {
 		world_put(w, 0, 100);
 		world_run(w, 10000);
 	}
@@ -287,7 +288,7 @@ Test(writer, keeps_what_a_start_would_need)
 	w->config.bytes_max = 3 * DP_SEGMENT_BYTES_MIN;
 	cr_assert_eq(world_start(w), 0);
 	world_replay_needs(w, 0, 0, 0);
-	for (uint32_t i = 0; i < 10; i++) {
+	for (uint32_t i = 0; i < 20; i++) {
 		world_put(w, 0, 100);
 		world_run(w, 10000);
 	}
