@@ -15,6 +15,7 @@
 #include "dataplane/egress/json.h"
 #include "dataplane/egress/kafka_conf.h"
 #include "dataplane/egress/number.h"
+#include "dataplane/egress/volley.h"
 #include "dataplane/journal/schema.h"
 
 enum {
@@ -49,6 +50,8 @@ struct dp_kafka {
 	uint32_t asks;
 	struct schema schema[SCHEMAS_MAX]; /* a ring: the oldest is forgotten and sent again */
 	uint32_t schema_next;
+	struct dp_volleys volleys;
+	int64_t now_ns; /* steady; of the last serve */
 	char schema_name[TOPIC_BYTES_MAX];
 	char trouble[TROUBLE_BYTES]; /* "" after a delivery */
 };
@@ -130,6 +133,7 @@ static int make_producer(struct dp_kafka *k, char *why, size_t size)
 	k->schema_topic = TOPIC_UNASKED;
 	k->asks = 0;
 	memset(k->schema, 0, sizeof(k->schema));
+	k->volleys = (struct dp_volleys){0};
 	return 0;
 }
 
@@ -331,6 +335,8 @@ static int kafka_send(void *ctx, const struct dp_message *m)
 		return -EBADF;
 	if (k->config.form == DP_FORM_PACKED)
 		rc = need_schema(k, m->block->schema_hash, m->streams);
+	if (rc == 0 && !dp_volley_take(&k->volleys, k->now_ns))
+		rc = -EAGAIN;
 	if (rc)
 		return rc;
 	if (k->config.headers && m->record) {
@@ -340,6 +346,8 @@ static int kafka_send(void *ctx, const struct dp_message *m)
 	rc = produce(k, vus, headers ? 7 : 6);
 	if (rc && headers)
 		rd_kafka_headers_destroy(headers);
+	if (rc == 0)
+		dp_volley_sent(&k->volleys, m->payload_bytes);
 	return rc;
 }
 
@@ -358,6 +366,8 @@ static void take_report(
 	uint64_t opaque = (uint64_t)(uintptr_t)m->_private;
 	uint64_t cookie = opaque & ((1ull << DP_KAFKA_WORKER_SHIFT) - 1);
 
+	if (opaque != COOKIE_OF_SCHEMA)
+		dp_volley_reported(&k->volleys, m->len);
 	if (opaque == COOKIE_OF_SCHEMA) {
 		take_schema_report(k, m);
 	} else if (!m->err) {
@@ -425,9 +435,10 @@ static int kafka_serve(void *ctx, const struct dp_now *now, const struct dp_repo
 	uint64_t wakes;
 	int i;
 
-	(void)now;
 	if (!k->rk)
 		return -EBADF;
+	k->now_ns = now->steady_ns;
+	dp_volley_pause(&k->volleys, k->now_ns, k->config.linger_ns);
 	/* Before the queue is emptied: it is only written when something comes to an empty one. */
 	(void)!read(k->wake, &wakes, sizeof(wakes));
 	for (i = 0; i < EVENTS_PER_SERVE; i++) {
