@@ -281,8 +281,8 @@ static const struct ctl_key journal_keys[] = {
 		.help = "Size of one file; a multiple of 4 KiB"},
 	{"linger", CTL_T_DURATION, AT(struct ctl_journal, linger_ns), .fallback = "1ms",
 		.high = SECONDS(1),
-		.help = "Longest that a record waits for its block to fill; among many packets, "
-			"also bounds what one waits for others"},
+		.help = "Longest that a record waits for its block to fill, from its packet's "
+			"arrival on"},
 	{"lazy_sync", CTL_T_DURATION, AT(struct ctl_journal, writer.sync_interval_ns),
 		.fallback = "1s", .low = 1e6, .high = SECONDS(60),
 		.help = "Time between two syncs with `sync: lazy`"},

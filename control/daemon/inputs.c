@@ -9,7 +9,7 @@
 #include "control/daemon/log.h"
 
 enum { RECEIVE_BUFFERS = 1024 /* of DP_DATAGRAM_BYTES_MAX, a worker */ };
-#define BATCH_WAIT_NS 900000ll /* most that a packet waits for company when many come */
+#define BATCH_WAIT_NS 1000000ll /* most that a packet waits for company when many come */
 
 /*
  * SO_REUSEPORT shares a port with any other process of this user that asked for the same: two
@@ -89,7 +89,7 @@ static int input_failed(const struct ctl_input *in, int err)
 	return CTL_EXIT_INPUT;
 }
 
-/* A packet waits for company no longer than its record may then wait for its block to fill. */
+/* What a packet waits for company its record does not wait for its block to fill. */
 static int open_ring(struct ctl_worker_thread *t, int64_t linger_ns)
 {
 	const struct dp_uring_config config = {.fds = t->fds,

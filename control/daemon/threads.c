@@ -78,7 +78,7 @@ static void sleep_worker(struct ctl_worker_thread *t, const struct dp_now *now, 
 		return;
 	}
 	bump(&w->sleeps);
-	dp_uring_wait(t->uring, wait);
+	w->gathered_ns = dp_uring_wait(t->uring, wait);
 }
 
 static void work(struct ctl_worker_thread *t)
@@ -90,6 +90,7 @@ static void work(struct ctl_worker_thread *t)
 	while (!atomic_load_explicit(&t->quit, memory_order_relaxed)) {
 		struct dp_now now = ctl_now(t->clock);
 		uint32_t phase = atomic_load_explicit(&w->phase, memory_order_acquire);
+		bool busy;
 
 		/* also when a stop goes on: the last mark must hold what was lost until then */
 		if (phase != seen || now.steady_ns >= losses_due) {
@@ -99,7 +100,9 @@ static void work(struct ctl_worker_thread *t)
 			seen = phase;
 		}
 		bump(&w->turns);
-		if (dp_worker_turn(w, &now))
+		busy = dp_worker_turn(w, &now);
+		w->gathered_ns = 0;
+		if (busy)
 			continue;
 		if (atomic_load_explicit(&w->phase_reached, memory_order_relaxed) ==
 			DP_WORKER_FINISH)

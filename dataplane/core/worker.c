@@ -103,7 +103,7 @@ static void process(struct dp_worker *w, struct dp_batch *b, const struct dp_now
 	dp_append_batch(&w->append, &what, now);
 	touch(ws, b, now->steady_ns);
 	b->count = 0;
-	dp_log_seal(&w->log, now->steady_ns, false);
+	dp_log_seal(&w->log, now->steady_ns + w->gathered_ns, false);
 }
 
 /* ---- in front of it ---- */
@@ -399,7 +399,7 @@ bool dp_worker_turn(struct dp_worker *w, const struct dp_now *now)
 	mark(w, now, false);
 	if (atomic_load_explicit(&w->query, memory_order_relaxed))
 		answer(w);
-	dp_log_seal(&w->log, now->steady_ns, false);
+	dp_log_seal(&w->log, now->steady_ns + w->gathered_ns, false);
 	busy |= stopping(w, phase, packets || rows, now);
 	if (atomic_load_explicit(&w->log.sealed, memory_order_relaxed) != sealed)
 		w->hooks.wake_writer(w->hooks.arg);

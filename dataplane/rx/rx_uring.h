@@ -33,9 +33,10 @@ struct dp_source dp_uring_source(struct dp_uring *u);
 
 /*
  * Sleeps until packets came, the parker is woken, or timeout_ns passed. The caller has armed the
- * parker and looked again; it is disarmed on return.
+ * parker and looked again; it is disarmed on return. Returns how long packets may have waited for
+ * company, ns; 0: not on purpose.
  */
-void dp_uring_wait(struct dp_uring *u, int64_t timeout_ns);
+int64_t dp_uring_wait(struct dp_uring *u, int64_t timeout_ns);
 
 /* What the kernel dropped at the sockets and no packet has told yet; on stop and when idle. */
 void dp_uring_losses(struct dp_uring *u, struct dp_counters *c);
