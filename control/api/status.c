@@ -103,7 +103,7 @@ static json_t *journal_json(const struct ctl_view *view, double uptime_s)
 	double bytes = (double)(load(&s->bytes) + load(&s->padding_bytes));
 
 	return json_pack("{s:s, s:s, s:s, s:s?, s:I, s:b, s:I, s:I, s:I, s:I, s:I, s:f, s:I, s:f,"
-			 " s:f, s:I, s:{s:I, s:I, s:I, s:I, s:I}}",
+			 " s:f, s:I, s:{s:I, s:I, s:I, s:I, s:I, s:I}}",
 		"state", states[load(&s->state)], "error", error_text(&s->error), "sync",
 		modes[c->journal.writer.sync], "dir", c->journal.dir, "records", load(&s->records),
 		"synced", load(&s->durable) >= load(&s->readable), "blocks", load(&s->blocks),
@@ -113,7 +113,8 @@ static json_t *journal_json(const struct ctl_view *view, double uptime_s)
 		"sync_us_last", (double)load(&s->sync_ns_last) / 1e3, "sync_us_max",
 		(double)load(&s->sync_ns_max) / 1e3, "expired_records", load(&s->expired_records),
 		"segments", "oldest", load(&s->oldest_serial), "newest", load(&s->newest_serial),
-		"made", load(&s->segments_made), "freed", load(&s->segments_freed), "bytes",
+		"made", load(&s->segments_made), "freed", load(&s->segments_freed),
+		"freed_early", load(&s->segments_freed_early), "bytes",
 		load(&s->segment_bytes_total));
 }
 

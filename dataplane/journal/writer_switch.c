@@ -91,6 +91,8 @@ static bool free_oldest(struct dp_writer *w, const struct dp_now *now)
 		w->free_not_before_ns = now->steady_ns + FREE_AGAIN_NS;
 		return false;
 	}
+	if (replay_needs(w, &s))
+		add(&w->stats.segments_freed_early, 1);
 	if (s.serial >= lowest_need(w))
 		add(&w->stats.expired_records, s.records_after - s.records_before);
 	w->old_bytes -= s.bytes;

@@ -85,7 +85,7 @@ void world_check_restored(struct world *w)
 
 	w->base = w->workers[0].counters;
 	w->readable = w->durable = 0;
-	for (int kind = DP_REC_READING; kind < DP_REC_KINDS; kind++) {
+	for (int kind = DP_REC_READING; kind < DP_REC_KINDS && !w->freed_early; kind++) {
 		uint64_t n = dp_counted(&w->base, of_kind[kind]);
 
 		if (kind == DP_REC_GAP) /* the start itself adds some */

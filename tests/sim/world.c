@@ -312,6 +312,7 @@ void world_write(struct world *w)
 		return;
 	dp_writer_step(w->writer, &w->sim->now);
 	probe(w);
+	w->freed_early |= atomic_load(&dp_writer_stats(w->writer)->segments_freed_early) > 0;
 	w->freed_below = atomic_load(&dp_writer_stats(w->writer)->oldest_serial);
 	if (w->sample_count == 0 ||
 		w->sim->now.real_ns - w->samples[w->sample_count - 1].real_ns > DP_NS_PER_S)

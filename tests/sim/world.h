@@ -79,6 +79,7 @@ struct world {
 	} samples[WORLD_SAMPLES];
 	uint32_t sample_count, sample_from;
 	uint64_t floor;
+	bool freed_early;     /* what a start needs went for want of room */
 	uint64_t freed_below; /* serial: so far the writer has freed; a power cut may undo some of it */
 };
 

@@ -171,7 +171,10 @@ class KafkaServer:
             )
         deadline = time.monotonic() + timeout_s
         while self.process.poll() is None and time.monotonic() < deadline:
-            with contextlib.suppress(ConnectionError), socket.create_connection(("127.0.0.1", self.port)):
+            with (
+                contextlib.suppress(ConnectionError),
+                socket.create_connection(("127.0.0.1", self.port)),
+            ):
                 self._tool("ready", str(timeout_s))
                 return
             time.sleep(0.05)

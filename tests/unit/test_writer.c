@@ -275,6 +275,7 @@ Test(writer, keeps_what_a_start_would_need)
 	cr_expect_eq(stat_of(&s->oldest_serial), 2);
 	cr_expect_gt(stat_of(&s->newest_serial), 4);
 	cr_expect_eq(atomic_load(&w->logs[1].serial), stat_of(&s->newest_serial));
+	cr_expect_eq(stat_of(&s->segments_freed_early), 0);
 	world_replay_needs(w, 1, UINT64_MAX, 0);
 	dp_writer_step(w->writer, &w->now);
 	cr_expect_eq(stat_of(&s->oldest_serial), 2);
@@ -294,6 +295,7 @@ Test(writer, keeps_what_a_start_would_need)
 	}
 	s = dp_writer_stats(w->writer);
 	cr_expect_eq(stat_of(&s->state), DP_WRITER_OK, "it goes before anything is refused");
+	cr_expect_gt(stat_of(&s->segments_freed_early), 0);
 	cr_expect_leq(stat_of(&s->segment_bytes_total), w->config.bytes_max);
 	world_free(w);
 }
