@@ -154,7 +154,8 @@ bool dp_output_step(struct dp_output *o, const struct dp_now *now)
 		if (!o->broken)
 			more |= dp_output_pass(o, now);
 	}
-	if (!o->broken && save_due(o, now))
+	/* Also while it is broken: what was reported before is behind us. */
+	if (save_due(o, now))
 		(void)save(o, now);
 	publish(o);
 	return more && !o->broken && !o->disk;

@@ -639,6 +639,25 @@ Test(egress, reports_wait_while_there_is_room)
 	free_world(w);
 }
 
+/* What was reported before it broke is saved; a deadline that has passed would make it spin. */
+Test(egress, saves_while_it_is_broken)
+{
+	struct world *w = new_world(40);
+
+	start(w);
+	dp_output_step(w->out, &w->now);
+	w->side.fail_send = 1;
+	dp_output_step(w->out, &w->now);
+	cr_assert_eq(STAT(w, state), 1);
+	cr_assert_gt(STAT(w, delivered), 0);
+	cr_assert_eq(STAT(w, saves), 1);
+	w->now.steady_ns += 10 * MS;
+	dp_output_step(w->out, &w->now);
+	cr_expect_eq(STAT(w, saves), 2);
+	cr_expect_gt(dp_output_deadline(w->out), w->now.steady_ns);
+	free_world(w);
+}
+
 Test(egress, failed_save_is_tried_again)
 {
 	struct world *w = new_world(10);
