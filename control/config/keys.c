@@ -349,7 +349,7 @@ static const struct ctl_key output_keys[] = {
 		.fallback = "256MiB", .low = KIB(64), .high = GIB(1024),
 		.help = "A file that reaches this is renamed and a new one begun"},
 	{"keep", CTL_T_UINT, .only = ONLY_FILE, AT(struct ctl_output, keep), .fallback = "8",
-		.high = 10000, .help = "Renamed files to keep; the oldest goes first"},
+		.low = 1, .high = 10000, .help = "Renamed files to keep; the oldest goes first"},
 	{"brokers", CTL_T_BROKERS, .required = true, .only = ONLY_KAFKA,
 		AT(struct ctl_output, kafka.brokers), .help = "`host:port`, several with commas"},
 	{"format", CTL_T_CHOICE, .only = ONLY_KAFKA, AT(struct ctl_output, kafka.format),

@@ -12,6 +12,9 @@
 #include "control/daemon/log.h"
 #include "dataplane/egress/file.h"
 
+#define XXH_INLINE_ALL
+#include <xxhash.h>
+
 enum {
 	WINDOW_BLOCKS = 4096, /* `always` commits thousands of small blocks a second */
 	WINDOW_BYTES = 8 << 20,
@@ -33,8 +36,9 @@ static void wake_output(void *arg)
 static int make_file(struct ctl_output_thread *t, struct dp_transport *out, char *why)
 {
 	const struct ctl_output *c = t->config;
-	struct dp_file_config config = {.rotate_bytes = c->rotate_bytes,
-		.keep = c->keep ? c->keep : 1,
+	struct dp_file_config config = {.place = XXH3_64bits(c->path, strlen(c->path)),
+		.rotate_bytes = c->rotate_bytes,
+		.keep = c->keep,
 		.sync_interval_ns = FILE_SYNC_NS,
 		.sync_bytes = FILE_SYNC_BYTES};
 	char folder[PATH_MAX], path[PATH_MAX];

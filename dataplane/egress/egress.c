@@ -124,14 +124,24 @@ static int save(struct dp_output *o, const struct dp_now *now)
 	}
 	dp_stat_add(&o->stats.saves, 1);
 	o->changed = false;
+	if (o->transport.ops->saved)
+		o->transport.ops->saved(o->transport.ctx);
 	/* A crash comes back to what is saved: the log is needed from there on, not from lp. */
 	dp_writer_need(o->writer, o->config.slot, DP_LP_SERIAL(p->lp));
 	return 0;
 }
 
+static bool wants_save(const struct dp_output *o)
+{
+	return o->transport.ops->wants_save && o->transport.ops->wants_save(o->transport.ctx);
+}
+
+/* A disk that refuses a save is asked again as often as it would be anyway. */
 static bool save_due(const struct dp_output *o, const struct dp_now *now)
 {
-	return o->changed && now->steady_ns - o->saved_ns >= o->config.save_interval_ns;
+	if (now->steady_ns - o->saved_ns >= o->config.save_interval_ns)
+		return o->changed || wants_save(o);
+	return !o->unsaved && wants_save(o);
 }
 
 /* ---- contract ---- */
@@ -184,7 +194,7 @@ int64_t dp_output_deadline(const struct dp_output *o)
 		deadline = o->retry_ns;
 	else
 		deadline = o->transport.ops->deadline(o->transport.ctx);
-	if (o->changed && o->saved_ns + o->config.save_interval_ns < deadline)
+	if ((o->changed || wants_save(o)) && o->saved_ns + o->config.save_interval_ns < deadline)
 		deadline = o->saved_ns + o->config.save_interval_ns;
 	if (reports_may_wait(o) && o->served_ns + REPORTS_NS < deadline)
 		deadline = o->served_ns + REPORTS_NS;

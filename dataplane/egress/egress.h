@@ -79,6 +79,9 @@ struct dp_transport_ops {
 	 * DP_OUTPUT_STATE_BYTES_MAX bytes; may be NULL.
 	 */
 	size_t (*state)(void *ctx, uint8_t *state, size_t size);
+	/* Is `state` to be saved at once? And: what it gave last is on disk. NULL without state. */
+	bool (*wants_save)(void *ctx);
+	void (*saved)(void *ctx);
 	int64_t (*deadline)(void *ctx); /* steady; INT64_MAX: none */
 	/* Readable when serve has something to do; -1: none. May be NULL. Changes on reopen. */
 	int (*wake_fd)(void *ctx);

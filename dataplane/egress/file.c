@@ -16,9 +16,9 @@ enum {
 	PATH_BYTES = DP_FILE_NAME_BYTES_MAX + 24,
 };
 
-/* What is saved: everything before `length` of that generation was reported. */
+/* What is saved: everything before `length` of that generation of the file was reported. */
 struct file_state {
-	uint64_t generation, length;
+	uint64_t generation, length, place;
 };
 
 struct dp_file {
@@ -26,14 +26,16 @@ struct dp_file {
 	struct dp_io io;
 	int handle; /* -1: none */
 	bool syncing, rotating;
-	int failed; /* -errno that the next serve returns */
+	bool renamed; /* and not known to be durable: `before` is what to save */
+	int failed;   /* -errno that the next serve returns */
 	char *buffer;
 	size_t used;		/* of the buffer */
 	uint64_t length;	/* of the file, without the buffer */
 	uint64_t synced_blocks; /* blocks.tail when the running sync began */
 	uint64_t synced_length; /* up to which the running sync and those before cover */
 	int64_t waiting_since;	/* steady; INT64_MAX: no whole block waits for a sync */
-	struct file_state reported;
+	struct file_state reported, before;
+	uint64_t given, saved; /* generation of the state given last, and of the one on disk */
 	struct dp_pair_queue cookies; /* end: unused */
 	struct dp_pair_queue blocks;  /* cookie: cookies.tail at its end; end: length at its end */
 };
@@ -56,7 +58,10 @@ static int open_current(struct dp_file *f)
 		return h;
 	f->handle = h;
 	/* Also for a rename that came before: nothing is reported of a file that may vanish. */
-	return ops->sync_dir(f->io.ctx);
+	h = ops->sync_dir(f->io.ctx);
+	if (h == 0)
+		f->renamed = false;
+	return h;
 }
 
 static void close_current(struct dp_file *f)
@@ -112,8 +117,8 @@ static int64_t lines_end(struct dp_file *f)
 
 struct rotated { /* one pass over the directory */
 	const struct dp_file *file;
-	uint64_t from, below; /* those of [from, below) are asked for */
-	uint64_t found, highest;
+	uint64_t below; /* only numbers below this are asked for */
+	uint64_t count, lowest, highest;
 };
 
 static int note_rotated(void *arg, const char *name)
@@ -127,88 +132,77 @@ static int note_rotated(void *arg, const char *name)
 		return 0;
 	number = strtoull(name + n + 1, NULL, 10);
 	numbered(r->file, number, path);
-	if (strcmp(path, name) != 0)
+	if (strcmp(path, name) != 0 || number == 0 || number >= r->below)
 		return 0;
+	if (r->count++ == 0 || number < r->lowest)
+		r->lowest = number;
 	if (number > r->highest)
 		r->highest = number;
-	if (number >= r->from && number < r->below)
-		r->found = number;
 	return 0;
 }
 
-/* The highest number there is, and in *found one of [from, below), or 0. */
-static int find_rotated(struct dp_file *f, struct rotated *r, uint64_t from, uint64_t below)
+static int find_rotated(struct dp_file *f, struct rotated *r, uint64_t below)
 {
-	*r = (struct rotated){.file = f, .from = from, .below = below};
+	*r = (struct rotated){.file = f, .below = below};
 	return f->io.ops->list(f->io.ctx, note_rotated, r);
 }
 
-static int remove_rotated(struct dp_file *f, uint64_t from, uint64_t below)
+/* The oldest go, until as many stay as `keep` says. */
+static int remove_oldest(struct dp_file *f)
 {
 	struct rotated r;
 	char path[PATH_BYTES];
 	int rc;
 
 	for (;;) {
-		rc = find_rotated(f, &r, from, below);
-		if (rc || r.found == 0)
+		rc = find_rotated(f, &r, f->reported.generation);
+		if (rc || r.count <= f->config.keep)
 			return rc;
-		numbered(f, r.found, path);
+		numbered(f, r.lowest, path);
 		rc = f->io.ops->unlink(f->io.ctx, path);
 		if (rc)
 			return rc;
 	}
 }
 
+/* Size of a file beside ours; -ENOENT, -errno. */
+static int64_t size_of(struct dp_file *f, const char *name)
+{
+	int h = f->io.ops->open(f->io.ctx, name, DP_IO_READ);
+	int64_t size;
+
+	if (h < 0)
+		return h;
+	size = f->io.ops->size(f->io.ctx, h);
+	f->io.ops->close(f->io.ctx, h);
+	return size;
+}
+
 /*
- * Files made since the state was saved go; the one that it names becomes the current one again.
- * What a power cut leaves of any of these steps is taken up by the next start: the directory is
- * synced before the rename, as a current file beside later ones would look like one freed by
- * `keep`.
+ * If the file of the state was renamed since, it becomes the current one again; what has been begun
+ * after it goes: nothing of that is saved. A shorter one of that name was never ours: -ESTALE.
  */
-static int undo_rotations(struct dp_file *f, const struct file_state *s, bool *gone)
+static int undo_rotation(struct dp_file *f, const struct file_state *s)
 {
 	char path[PATH_BYTES];
-	struct rotated r;
-	int rc = find_rotated(f, &r, s->generation, UINT64_MAX);
+	int64_t size;
 
-	*gone = false;
-	if (rc || r.found == 0)
-		return rc;
-	rc = find_rotated(f, &r, s->generation, s->generation + 1);
-	if (rc)
-		return rc;
-	if (r.found == 0) { /* `keep` freed it: what is current came after the state */
-		*gone = true;
-		rc = open_at(f, 0);
-		close_current(f);
-	}
-	if (rc == 0)
-		rc = remove_rotated(f, s->generation + 1, UINT64_MAX);
-	if (rc == 0)
-		rc = f->io.ops->sync_dir(f->io.ctx);
-	if (rc || *gone)
-		return rc;
 	numbered(f, s->generation, path);
+	size = size_of(f, path);
+	if (size < 0)
+		return size == -ENOENT ? 0 : (int)size;
+	if ((uint64_t)size < s->length)
+		return -ESTALE;
 	return f->io.ops->rename(f->io.ctx, path, f->config.name);
 }
 
-static int file_restore(void *ctx, const uint8_t *state, size_t bytes)
+/* What is there stays, but for half a line at its end. */
+static int restore_without(struct dp_file *f)
 {
-	struct dp_file *f = ctx;
-	struct file_state s = {0};
 	struct rotated r;
 	int64_t end;
-	bool gone;
-	int rc;
+	int rc = find_rotated(f, &r, UINT64_MAX);
 
-	if (bytes == sizeof(s)) {
-		memcpy(&s, state, sizeof(s));
-		rc = undo_rotations(f, &s, &gone);
-		f->reported.generation = s.generation;
-		return rc ? rc : open_at(f, gone ? 0 : s.length);
-	}
-	rc = find_rotated(f, &r, 1, UINT64_MAX);
 	if (rc == 0)
 		rc = open_current(f);
 	if (rc)
@@ -217,6 +211,24 @@ static int file_restore(void *ctx, const uint8_t *state, size_t bytes)
 	close_current(f);
 	f->reported.generation = r.highest + 1;
 	return end < 0 ? (int)end : open_at(f, (uint64_t)end);
+}
+
+static int file_restore(void *ctx, const uint8_t *state, size_t bytes)
+{
+	struct dp_file *f = ctx;
+	struct file_state s;
+	int rc;
+
+	if (bytes != sizeof(s))
+		return restore_without(f);
+	memcpy(&s, state, sizeof(s));
+	if (s.place != f->config.place)
+		return restore_without(f);
+	rc = undo_rotation(f, &s);
+	if (rc == -ESTALE)
+		return restore_without(f);
+	f->reported.generation = f->saved = s.generation;
+	return rc ? rc : open_at(f, s.length);
 }
 
 /* ---- writing ---- */
@@ -308,23 +320,28 @@ static void report_synced(struct dp_file *f, const struct dp_report_sink *sink)
 /* All of the file is reported: rename it, begin the next, let go what `keep` does not hold. */
 static int rotate(struct dp_file *f)
 {
-	uint64_t generation = f->reported.generation;
 	char path[PATH_BYTES];
 	int rc;
 
 	assert(f->used == 0 && f->reported.length == f->length);
 	close_current(f);
-	numbered(f, generation, path);
+	numbered(f, f->reported.generation, path);
 	rc = f->io.ops->rename(f->io.ctx, f->config.name, path);
 	if (rc)
 		return rc;
-	f->reported = (struct file_state){generation + 1, 0};
-	f->length = f->synced_length = 0;
+	f->before = f->reported;
+	f->renamed = true;
+	f->reported.generation++;
+	f->reported.length = f->length = f->synced_length = 0;
 	f->rotating = false;
 	rc = open_current(f);
-	if (rc == 0 && generation > f->config.keep)
-		rc = remove_rotated(f, 1, generation - f->config.keep + 1);
-	return rc;
+	return rc ? rc : remove_oldest(f);
+}
+
+static bool may_rotate(const struct dp_file *f)
+{
+	return f->rotating && !f->syncing && f->blocks.tail == f->blocks.head &&
+	       f->saved == f->reported.generation;
 }
 
 static int start_sync(struct dp_file *f)
@@ -378,7 +395,7 @@ static int file_serve(void *ctx, const struct dp_now *now, const struct dp_repor
 		rc = start_sync(f);
 	else if (rc == 0)
 		rc = flush(f); /* who follows the file need not wait for the sync */
-	if (rc == 0 && f->rotating && !f->syncing && f->blocks.tail == f->blocks.head)
+	if (rc == 0 && may_rotate(f))
 		rc = rotate(f);
 	return rc ? broken(rc) : 0;
 }
@@ -403,16 +420,34 @@ static int file_reopen(void *ctx, const struct dp_now *now)
 static size_t file_save_state(void *ctx, uint8_t *state, size_t size)
 {
 	struct dp_file *f = ctx;
+	const struct file_state *s = f->renamed ? &f->before : &f->reported;
 
-	assert(size >= sizeof(f->reported));
-	memcpy(state, &f->reported, sizeof(f->reported));
-	return sizeof(f->reported);
+	assert(size >= sizeof(*s));
+	memcpy(state, s, sizeof(*s));
+	f->given = s->generation;
+	return sizeof(*s);
+}
+
+static bool file_wants_save(void *ctx)
+{
+	const struct dp_file *f = ctx;
+
+	return f->saved != f->reported.generation && !f->renamed;
+}
+
+static void file_saved(void *ctx)
+{
+	struct dp_file *f = ctx;
+
+	f->saved = f->given;
 }
 
 static int64_t file_deadline(void *ctx)
 {
 	struct dp_file *f = ctx;
 
+	if (may_rotate(f))
+		return 0;
 	if (f->syncing || f->waiting_since == INT64_MAX)
 		return INT64_MAX;
 	return f->waiting_since + f->config.sync_interval_ns;
@@ -439,6 +474,8 @@ int dp_file_new(
 		.reopen = file_reopen,
 		.restore = file_restore,
 		.state = file_save_state,
+		.wants_save = file_wants_save,
+		.saved = file_saved,
 		.deadline = file_deadline,
 		.close = file_close,
 	};
@@ -456,6 +493,7 @@ int dp_file_new(
 	}
 	f->config = *config;
 	f->io = *io;
+	f->reported.place = config->place;
 	f->handle = -1;
 	f->waiting_since = INT64_MAX;
 	*out = (struct dp_transport){&ops, f};

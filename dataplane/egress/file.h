@@ -2,9 +2,10 @@
  * JSON lines to a file that rotates, and to a descriptor (stdout).
  *
  * File: a block is delivered once its lines are fdatasynced.  The state saved with the positions is
- * (generation, length); a start cuts the file back to it, undoing rotations that came after, so
+ * (generation, length); a start cuts the file back to it, undoing the rotation that came after, so
  * that each record is in the files exactly once whenever the daemon is killed, and no half line
- * stays.
+ * stays.  Each rotation is saved before the next, so that one is all there can be to undo: whatever
+ * else lies beside the file is somebody else's and left alone.
  */
 #pragma once
 
@@ -16,6 +17,7 @@ enum { DP_FILE_NAME_BYTES_MAX = 200 };
 
 struct dp_file_config {
 	char name[DP_FILE_NAME_BYTES_MAX + 1]; /* in the directory of the disk table */
+	uint64_t place; /* hash of its path: a state that names another is not about this file */
 	/*
 	 * A file that has reached this is renamed NAME.N, N counting up from 1, and a new one is
 	 * begun; 0: never.

@@ -90,6 +90,13 @@ static void save(struct world *w)
 {
 	w->saved = w->reported;
 	w->state_bytes = w->t.ops->state(w->t.ctx, w->state, sizeof(w->state));
+	w->t.ops->saved(w->t.ctx);
+}
+
+static void save_if_wanted(struct world *w)
+{
+	if (w->t.ops->wants_save(w->t.ctx))
+		save(w);
 }
 
 /* All files, oldest first, hold lines 0 .. n - 1 and nothing else. */
@@ -153,6 +160,7 @@ Test(file, rotates_and_keeps_the_latest)
 		if (w.next == 60 || send_line(&w) == -EAGAIN)
 			w.now.steady_ns += 50 * MS;
 		cr_assert_eq(serve(&w), 0);
+		save_if_wanted(&w);
 	}
 	/* Two blocks of 33 bytes reach 60: ten full files and an empty current one. */
 	cr_expect(fake_disk_file(&w.disk, "out.jsonl"));
@@ -182,6 +190,8 @@ static void live(struct world *w, unsigned *seed)
 			break;
 		if (rand_r(seed) % 8 == 0)
 			save(w);
+		else if (rand_r(seed) % 2) /* a disk of its own, which may refuse for a while */
+			save_if_wanted(w);
 	}
 }
 
@@ -253,6 +263,148 @@ Test(file, failed_write_is_cut_back)
 		end(&w);
 		fake_disk_fini(&w.disk);
 	}
+}
+
+/* Sends and serves until that many lines are reported or it goes no further. */
+static void report_lines(struct world *w, uint64_t n, bool with_saves)
+{
+	for (int i = 0; i < 200 && w->reported < n; i++) {
+		if (w->next == n || send_line(w) == -EAGAIN)
+			w->now.steady_ns += 60 * MS;
+		cr_assert_eq(serve(w), 0);
+		if (with_saves)
+			save_if_wanted(w);
+	}
+}
+
+static void put_file(struct world *w, const char *name, const char *text)
+{
+	struct iovec iov = {(void *)text, strlen(text)};
+	int h = w->io.ops->open(w->io.ctx, name, DP_IO_WRITE | DP_IO_CREATE);
+
+	cr_assert_geq(h, 0);
+	w->io.ops->pwritev(w->io.ctx, h, &iov, 1, 0);
+}
+
+/* Else a kill could come after two rotations, and a start could not tell ours from a copy. */
+Test(file, one_rotation_at_a_time_is_not_saved)
+{
+	struct dp_file_config config = rotating();
+	struct world w = {0};
+
+	cr_assert_eq(start(&w, &config), 0);
+	save(&w);
+	report_lines(&w, 60, false);
+	cr_expect(fake_disk_file(&w.disk, "out.jsonl.1"));
+	cr_expect_not(fake_disk_file(&w.disk, "out.jsonl.2"));
+	cr_expect(w.t.ops->wants_save(w.t.ctx));
+	cr_expect_eq(w.next, 12, "two full files, the second waits");
+	save(&w);
+	cr_expect_eq(w.t.ops->deadline(w.t.ctx), 0, "and now it need not");
+	report_lines(&w, 60, true);
+	cr_assert_eq(w.reported, 60);
+	expect_lines(&w, 60);
+	end(&w);
+	fake_disk_fini(&w.disk);
+}
+
+/* A copy with a date or the like: taken for ours it would say that our file is gone. */
+Test(file, copies_beside_it_are_left_alone)
+{
+	static const char *const names[] = {"out.jsonl.20241121", "out.jsonl.2", "out.jsonl.1"};
+
+	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
+		struct world w = {0};
+
+		cr_assert_eq(start(&w, &plain), 0);
+		save(&w);
+		report_lines(&w, 6, true);
+		save(&w);
+		put_file(&w, names[i], "a copy\n");
+		end(&w);
+		cr_assert_eq(start(&w, &plain), 0);
+		cr_assert(fake_disk_file(&w.disk, names[i]), "%s", names[i]);
+		report_lines(&w, 12, true);
+		cr_assert_eq(w.reported, 12);
+		cr_expect_eq(fake_disk_file(&w.disk, "out.jsonl")->bytes, 6 * 11 + 6 * 13);
+		end(&w);
+		fake_disk_fini(&w.disk);
+	}
+}
+
+/* `path:` changed, or swapped with that of another output: its length says nothing of this file. */
+Test(file, state_of_another_path_cuts_nothing)
+{
+	static const char lines[] = "one\ntwo\nthree is longer than the state says\nhalf";
+	struct dp_file_config config = plain;
+	struct world w = {0};
+	const struct fake_file *f;
+
+	config.place = 1;
+	cr_assert_eq(start(&w, &config), 0);
+	report_lines(&w, 3, true);
+	save(&w);
+	end(&w);
+	put_file(&w, "other.jsonl", lines);
+	strcpy(config.name, "other.jsonl");
+	config.place = 2;
+	cr_assert_eq(start(&w, &config), 0);
+	f = fake_disk_file(&w.disk, "other.jsonl");
+	cr_expect_eq(f->bytes, strlen(lines) - 4, "but for its half line");
+	cr_expect(w.t.ops->wants_save(w.t.ctx), "or the next start would not know either");
+	end(&w);
+	fake_disk_fini(&w.disk);
+}
+
+/* Numbers that others have used do not make ours older. */
+Test(file, keep_is_a_number_of_files)
+{
+	struct dp_file_config config = rotating();
+	struct world w = {0};
+
+	config.keep = 3;
+	fake_disk_io(&w.disk, &w.io);
+	put_file(&w, "out.jsonl.5", "5\n");
+	put_file(&w, "out.jsonl.6", "6\n");
+	put_file(&w, "out.jsonl.1000", "1000\n");
+	cr_assert_eq(start(&w, &config), 0);
+	report_lines(&w, 6, true);
+	cr_assert_eq(serve(&w), 0);
+	cr_expect(fake_disk_file(&w.disk, "out.jsonl.1001"));
+	cr_expect(fake_disk_file(&w.disk, "out.jsonl.1000"));
+	cr_expect(fake_disk_file(&w.disk, "out.jsonl.6"));
+	cr_expect_not(fake_disk_file(&w.disk, "out.jsonl.5"));
+	end(&w);
+	fake_disk_fini(&w.disk);
+}
+
+/* The rename is done and not yet durable: what is saved then must be true of either. */
+Test(file, rename_that_a_power_cut_takes_back)
+{
+	struct dp_file_config config = rotating();
+	struct world w = {0};
+	struct fake_file *f;
+
+	cr_assert_eq(start(&w, &config), 0);
+	save(&w);
+	for (int i = 0; i < 6; i++)
+		cr_assert_eq(send_line(&w), 0);
+	cr_assert_eq(serve(&w), 0);
+	w.disk.die_at = w.disk.calls + 3; /* poll, rename, open of the next */
+	cr_assert_eq(serve(&w), -EIO);
+	cr_assert_eq(w.reported, 6);
+	cr_assert(fake_disk_file(&w.disk, "out.jsonl.1"));
+	save(&w); /* as a stop does */
+	end(&w);
+	fake_disk_revive(&w.disk, true);
+	f = (struct fake_file *)fake_disk_file(&w.disk, "out.jsonl.1");
+	strcpy(f->name, "out.jsonl");
+	cr_assert_eq(start(&w, &config), 0);
+	cr_assert_eq(w.next, 6);
+	report_lines(&w, 12, true);
+	expect_lines(&w, 12);
+	end(&w);
+	fake_disk_fini(&w.disk);
 }
 
 /* State lost, file there: what it holds stays, but for the half line of a crash. */
