@@ -43,6 +43,8 @@ int dp_dead_init(struct dp_dead *d, const struct dp_io *io, const char *output, 
 	d->handle = -1;
 	snprintf(d->output, sizeof(d->output), "%s", output);
 	snprintf(d->name, sizeof(d->name), "dead-%s.jsonl", output);
+	if (!io->ops)
+		return 0;
 	rc = open_file(d, false);
 	if (rc == -ENOENT)
 		return 0;
@@ -83,11 +85,11 @@ int dp_dead_add(
 {
 	const struct dp_block *b = place->block;
 	size_t why_bytes = strnlen(place->why, 64);
-	size_t payload = text ? bytes : dp_base64_bytes(b->bytes);
-	int rc = reserve(d, HEAD_BYTES_MAX + payload);
+	size_t payload = place->gone ? 0 : text ? bytes : dp_base64_bytes(b->bytes);
+	int rc = d->io.ops ? reserve(d, HEAD_BYTES_MAX + payload) : 0;
 	char *p;
 
-	if (rc)
+	if (rc || !d->io.ops)
 		return rc;
 	p = d->lines + d->used;
 	p += sprintf(p, "{\"output\":\"");
@@ -96,12 +98,15 @@ int dp_dead_add(
 	p = dp_json_escape(p, place->why, why_bytes);
 	p += sprintf(p,
 		"\",\"epoch\":%" PRIu64 ",\"worker\":%" PRIu32 ",\"sequence\":%" PRIu64
-		",\"index\":%" PRIu32 ",\"%s",
-		b->epoch, b->worker, b->sequence, place->index, text ? "record\":" : "block\":\"");
+		",\"index\":%" PRIu32 "%s",
+		b->epoch, b->worker, b->sequence, place->index,
+		place->gone ? ""
+		: text	    ? ",\"record\":"
+			    : ",\"block\":\"");
 	if (text) {
 		memcpy(p, text, bytes);
 		p += bytes;
-	} else {
+	} else if (!place->gone) {
 		p = dp_base64_put(p, (const uint8_t *)b, b->bytes);
 		*p++ = '"';
 	}
@@ -119,8 +124,11 @@ void dp_dead_forget(struct dp_dead *d)
 int dp_dead_commit(struct dp_dead *d)
 {
 	struct iovec iov = {d->lines, d->used};
-	int rc = d->handle < 0 ? open_file(d, true) : 0;
+	int rc;
 
+	if (!d->io.ops)
+		return 0;
+	rc = d->handle < 0 ? open_file(d, true) : 0;
 	if (rc == 0)
 		rc = d->io.ops->pwritev(d->io.ctx, d->handle, &iov, 1, d->length);
 	if (rc == 0)

@@ -4,6 +4,7 @@
  */
 #pragma once
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -22,7 +23,7 @@ struct dp_dead {
 
 /*
  * Cuts the file back to `length`; UINT64_MAX: keeps what is there. No file is made before there is
- * a dead letter. 0 or -errno.
+ * a dead letter. 0 or -errno.  A table without calls (ops NULL): nothing is ever kept.
  */
 int dp_dead_init(struct dp_dead *d, const struct dp_io *io, const char *output, uint64_t length);
 void dp_dead_fini(struct dp_dead *d);
@@ -30,11 +31,15 @@ void dp_dead_fini(struct dp_dead *d);
 /* Where the refused message came from. */
 struct dp_dead_place {
 	const struct dp_block *block;
+	bool gone; /* the log does not hold it any more: of `block` only the position is known */
 	uint32_t index;
 	const char *why;
 };
 
-/* Gather a line: with the record's JSON, or (text NULL) the whole block in base64. 0 or -ENOMEM. */
+/*
+ * Gather a line: with the record's JSON, (text NULL) the whole block in base64, or neither where it
+ * is gone. 0 or -ENOMEM.
+ */
 int dp_dead_add(
 	struct dp_dead *d, const struct dp_dead_place *place, const char *text, size_t bytes);
 void dp_dead_forget(struct dp_dead *d); /* what was gathered */

@@ -131,8 +131,9 @@ struct dp_attribute_lookup {
 
 struct dp_output_setup {
 	struct dp_output_config config;
-	struct dp_io io;      /* journal and position files */
-	struct dp_io dead_io; /* dead-letter file `dead-NAME.jsonl`; may equal io */
+	struct dp_io io; /* journal and position files */
+	/* dead-letter file `dead-NAME.jsonl`; may equal io; ops NULL: counted, not kept */
+	struct dp_io dead_io;
 	struct dp_writer *writer;
 	const struct dp_recovery *recovery;
 	struct dp_transport transport; /* owned from here on */

@@ -66,26 +66,42 @@ bool dp_output_serve(struct dp_output *o, const struct dp_now *now)
 
 /* ---- dead letters ---- */
 
-static int dead_record(
-	struct dp_output *o, const struct dp_reader_block *b, const struct dp_refused *r)
+/* The record of that index and its id; NULL: there is none, which damage alone explains. */
+static const struct dp_rec *find_record(
+	const struct dp_reader_block *b, uint32_t want, uint64_t id[2])
 {
-	uint32_t want = r->cookie & ((1u << DP_FLIGHT_INDEX_BITS) - 1);
-	struct dp_dead_place place = {b->block, want, r->why};
 	struct dp_rec_place spot = {
 		b->block->appliance, b->block->epoch, b->block->sequence, b->block->worker, want};
 	const struct dp_rec *rec = NULL;
-	size_t cursor = 0, bytes;
-	const char *text;
-	uint64_t id[2];
+	size_t cursor = 0;
 	bool bad = false;
 
-	if (o->config.form == DP_FORM_PACKED)
-		return dp_dead_add(&o->dead, &place, NULL, 0);
 	for (uint32_t i = 0; i <= want; i++)
 		rec = dp_block_next(b->block, b->streams, &cursor, &bad);
-	if (!rec)
-		return -EIO;
-	dp_rec_id(rec, b->streams, &spot, id);
+	if (rec)
+		dp_rec_id(rec, b->streams, &spot, id);
+	return rec;
+}
+
+static int dead_record(
+	struct dp_output *o, const struct dp_reader_block *b, const struct dp_refused *r)
+{
+	struct dp_dead_place place = {.block = b->block,
+		.gone = !b->streams,
+		.index = r->cookie & ((1u << DP_FLIGHT_INDEX_BITS) - 1),
+		.why = r->why};
+	const struct dp_rec *rec;
+	const char *text;
+	size_t bytes;
+	uint64_t id[2];
+
+	if (place.gone || o->config.form == DP_FORM_PACKED)
+		return dp_dead_add(&o->dead, &place, NULL, 0);
+	rec = find_record(b, place.index, id);
+	if (!rec) {
+		place.gone = true;
+		return dp_dead_add(&o->dead, &place, NULL, 0);
+	}
 	text = dp_json_form_record(o->dead_json, rec, b->streams, id, &bytes);
 	return text ? dp_dead_add(&o->dead, &place, text, bytes) : -ENOMEM;
 }
@@ -95,22 +111,40 @@ static bool of_head(const struct dp_output *o, const struct dp_refused *r)
 	return dp_flights_of(&o->flights, r->cookie) == dp_flights_at(&o->flights, o->flights.head);
 }
 
-/* Reads the oldest block again, by a reader of its own, and writes down what of it was refused. */
+/*
+ * Looks for the oldest block, by a reader of its own. 1: there; 0: freed or damaged since it was
+ * sent, and will not come back; -errno.
+ */
+static int find_again(
+	const struct dp_flight *f, struct dp_reader *reader, struct dp_reader_block *b)
+{
+	int rc = dp_reader_next(reader, f->lp_next, b);
+
+	if (rc ==
+		-EAGAIN) /* what had been read is no good now, and it is where the writer writes */
+		return 0;
+	if (rc <= 0)
+		return rc;
+	return b->block->epoch == f->epoch && b->block->worker == f->worker &&
+	       b->block->sequence == f->sequence;
+}
+
+/* Writes down what of the oldest block was refused. */
 static int write_dead(struct dp_output *o)
 {
 	const struct dp_flight *f = dp_flights_at(&o->flights, o->flights.head);
+	const struct dp_block gone = {
+		.epoch = f->epoch, .worker = f->worker, .sequence = f->sequence};
 	struct dp_reader_block b;
 	struct dp_reader *reader;
 	int rc = dp_reader_open(&o->io, o->appliance, f->lp, &reader);
 
 	if (rc)
 		return rc;
-	rc = dp_reader_next(reader, f->lp_next, &b);
-	if (rc >= 0)
-		rc = rc == 1 && b.block->epoch == f->epoch && b.block->worker == f->worker &&
-				     b.block->sequence == f->sequence
-			     ? 0
-			     : -EIO;
+	rc = find_again(f, reader, &b);
+	if (rc == 0)
+		b = (struct dp_reader_block){.block = &gone};
+	rc = rc < 0 ? rc : 0;
 	for (size_t i = 0; i < o->refused_count && rc == 0; i++)
 		if (of_head(o, &o->refused[i]))
 			rc = dead_record(o, &b, &o->refused[i]);

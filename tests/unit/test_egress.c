@@ -728,6 +728,53 @@ Test(egress, dead_letter_says_what_and_why)
 	free_world(w);
 }
 
+/*
+ * The log has freed the block since it was sent, or it is damaged: the letter says where and why,
+ * and the output goes on. Waiting for it would be for ever.
+ */
+Test(egress, dead_letter_of_a_block_that_is_gone)
+{
+	for (int damaged = 0; damaged <= 1; damaged++) {
+		struct world *w = new_world(2);
+		const struct fake_file *f;
+		json_t *root;
+
+		w->side.refuse = 1;
+		start(w);
+		dp_output_step(w->out, &w->now);
+		cr_assert_eq(w->side.way_count, 2 * TAKEN_PER_BLOCK);
+		w->log.blocks[0].freed = !damaged;
+		w->log.blocks[0].damaged = damaged;
+		drain(w);
+		cr_expect_eq(STAT(w, dead_letter), 2 * TAKEN_PER_BLOCK);
+		f = fake_disk_file(&w->disk, "dead-test.jsonl");
+		cr_assert(f);
+		root = json_loadb(f->data, f->bytes, JSON_DISABLE_EOF_CHECK, NULL);
+		cr_assert(root);
+		cr_expect_str_eq(
+			json_string_value(json_object_get(root, "reason")), "not \"today\"");
+		cr_expect_eq(json_integer_value(json_object_get(root, "sequence")), 1);
+		cr_expect_eq(json_integer_value(json_object_get(root, "index")), SAMPLE_WINDOW);
+		cr_expect_null(json_object_get(root, "record"));
+		json_decref(root);
+		free_world(w);
+	}
+}
+
+/* No directory at all: in memory they would grow until there is no more of it. */
+Test(egress, dead_letters_without_a_place_are_counted)
+{
+	struct world *w = new_world(2);
+
+	w->setup.dead_io = (struct dp_io){0};
+	w->side.refuse = 1;
+	start(w);
+	drain(w);
+	cr_expect_eq(STAT(w, dead_letter), 2 * TAKEN_PER_BLOCK);
+	cr_expect_null(fake_disk_file(&w->disk, "dead-test.jsonl"));
+	free_world(w);
+}
+
 /* The position must not pass a dead letter that is not on the disk. */
 Test(egress, dead_letter_holds_the_position)
 {
