@@ -331,7 +331,8 @@ enum { ONLY_FILE = 1 << CTL_OUTPUT_FILE, ONLY_KAFKA = 1 << CTL_OUTPUT_KAFKA };
 
 static const struct ctl_key output_keys[] = {
 	{"name", CTL_T_NAME, .required = true, AT(struct ctl_output, name),
-		.help = "Its position is kept under this name"},
+		.help = "Its position is kept under this name, also while it is disabled, and "
+			"dropped when it leaves the config; no / in it"},
 	{"type", CTL_T_CHOICE, .required = true, AT(struct ctl_output, type),
 		.choices = output_types,
 		.help = "`file`: JSON lines, rotated. `stdout`: JSON lines. `kafka`"},

@@ -76,6 +76,53 @@ int dp_position_save(const struct dp_io *io, const char *output, struct dp_posit
 	return dp_io_save(io, name, "1", 1);
 }
 
+struct stranger {
+	bool (*named)(void *arg, const char *output);
+	void *arg;
+	char *output;
+};
+
+/* `output-NAME.pos` or `output-NAME.known` of an output that nobody names: 1. */
+static int note_stranger(void *arg, const char *name)
+{
+	static const char *const ends[] = {".pos", ".known"};
+	const char *begin = "output-";
+	struct stranger *s = arg;
+	size_t skip = strlen(begin), n = strlen(name);
+
+	for (size_t i = 0; i < 2; i++) {
+		size_t end = strlen(ends[i]);
+
+		if (strncmp(name, begin, skip) != 0 || n <= skip + end ||
+			n - skip - end > DP_NAME_BYTES_MAX || strcmp(name + n - end, ends[i]) != 0)
+			continue;
+		memcpy(s->output, name + skip, n - skip - end);
+		s->output[n - skip - end] = 0;
+		if (!s->named(s->arg, s->output))
+			return 1;
+	}
+	return 0;
+}
+
+int dp_position_drop(const struct dp_io *io, bool (*named)(void *arg, const char *output),
+	void *arg, char output[DP_NAME_BYTES_MAX + 1])
+{
+	struct stranger s = {named, arg, output};
+	char name[NAME_BYTES];
+	int rc = io->ops->list(io->ctx, note_stranger, &s);
+
+	if (rc != 1)
+		return rc;
+	/* In this order: a crash between the two leaves no output that seems to have lost it. */
+	snprintf(name, sizeof(name), "output-%s.known", output);
+	rc = io->ops->unlink(io->ctx, name);
+	if (rc && rc != -ENOENT)
+		return rc;
+	snprintf(name, sizeof(name), "output-%s.pos", output);
+	rc = io->ops->unlink(io->ctx, name);
+	return rc && rc != -ENOENT ? rc : 1;
+}
+
 static struct dp_lane *find_lane(struct dp_position *p, uint64_t epoch, uint32_t worker)
 {
 	for (uint32_t i = 0; i < p->lane_count; i++)

@@ -51,6 +51,13 @@ int dp_position_load(const struct dp_io *io, const char *output, struct dp_posit
 /* Durable on return. 0 or -errno. Sets magic, version and hash. */
 int dp_position_save(const struct dp_io *io, const char *output, struct dp_position *p);
 
+/*
+ * Drops what is saved of one output that `named` does not know. 1 with its name, 0 when there is
+ * none (left), -errno.  A dead-letter file stays: it is the operator's.
+ */
+int dp_position_drop(const struct dp_io *io, bool (*named)(void *arg, const char *output),
+	void *arg, char output[DP_NAME_BYTES_MAX + 1]);
+
 bool dp_position_delivered(
 	const struct dp_position *p, uint64_t epoch, uint32_t worker, uint64_t sequence);
 

@@ -9,6 +9,7 @@
 #include "dataplane/egress/egress.h"
 #include "dataplane/egress/file.h"
 #include "dataplane/egress/json.h"
+#include "dataplane/egress/position.h"
 #include "tests/unit/fake_disk.h"
 #include "tests/unit/sample.h"
 
@@ -550,6 +551,36 @@ Test(egress, lost_position_begins_at_the_oldest)
 		cr_expect_eq(w->side.got_count, 10 * TAKEN_PER_BLOCK);
 		free_world(w);
 	}
+}
+
+static bool is_other(void *arg, const char *output)
+{
+	(void)arg;
+	return strcmp(output, "other") == 0;
+}
+
+/* An output that left the config for a while begins anew, and not with months of resends. */
+Test(egress, position_of_who_is_gone_is_dropped)
+{
+	struct world *w = new_world(10);
+	char dropped[DP_NAME_BYTES_MAX + 1];
+
+	start(w);
+	strcpy(w->setup.config.name, "other");
+	start(w);
+	cr_expect_eq(dp_position_drop(&w->setup.io, is_other, NULL, dropped), 1);
+	cr_expect_str_eq(dropped, "test");
+	cr_expect_eq(dp_position_drop(&w->setup.io, is_other, NULL, dropped), 0);
+	cr_expect_null(fake_disk_file(&w->disk, "output-test.pos"));
+	cr_expect_null(fake_disk_file(&w->disk, "output-test.known"));
+	cr_expect(fake_disk_file(&w->disk, "output-other.pos"));
+	cr_expect(fake_disk_file(&w->disk, "output-other.known"));
+	strcpy(w->setup.config.name, "test");
+	w->setup.config.from_oldest = false;
+	start(w);
+	cr_expect_eq(STAT(w, positions_lost), 0);
+	cr_expect_eq(STAT(w, baseline), 10 * SAMPLE_RECORDS);
+	free_world(w);
 }
 
 Test(egress, damage_and_freed_segments_are_counted)
