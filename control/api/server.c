@@ -220,7 +220,8 @@ int ctl_argument_stream(struct MHD_Connection *c, const struct ctl_view *view)
 
 /* ---- the socket ---- */
 
-/* A path that a daemon answers on is left alone; one that nobody listens on any more goes. */
+/* A path that a daemon answers on is left alone; one that nobody listens on any more goes. What
+ * may be either (no permission, say) is left alone too. Never waits. */
 static int clear_path(const struct sockaddr_un *addr, char *why, size_t size)
 {
 	struct stat st;
@@ -232,13 +233,14 @@ static int clear_path(const struct sockaddr_un *addr, char *why, size_t size)
 		snprintf(why, size, "is there and is no socket");
 		return -EEXIST;
 	}
-	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 	if (fd < 0)
 		return -errno;
-	if (connect(fd, (const struct sockaddr *)addr, sizeof(*addr)) == 0) {
+	/* EAGAIN: one that has too much to do to answer, unix(7) */
+	if (connect(fd, (const struct sockaddr *)addr, sizeof(*addr)) == 0 || errno == EAGAIN) {
 		snprintf(why, size, "another daemon answers there");
 		err = -EADDRINUSE;
-	} else if (unlink(addr->sun_path)) {
+	} else if (errno != ECONNREFUSED || unlink(addr->sun_path)) {
 		err = -errno;
 	}
 	close(fd);

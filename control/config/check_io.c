@@ -187,15 +187,33 @@ static bool inside(const char *path, const char *dir)
 	return !strncmp(path, dir, len) && (path[len] == '/' || !path[len]);
 }
 
+/* Does `path` read like a file that belongs to the output on `other`: renamed, or its lock? */
+static bool beside(const char *path, const char *other)
+{
+	size_t len = strlen(other);
+
+	if (strncmp(path, other, len) != 0 || path[len] != '.')
+		return false;
+	path += len + 1;
+	return !strcmp(path, "lock") || (*path && !path[strspn(path, "0123456789")]);
+}
+
 static void check_pair(struct ctl_cx *cx, const struct ctl_output *a, const struct ctl_output *b)
 {
 	if (a->type != b->type || !a->enabled || !b->enabled)
 		return;
 	if (a->type == CTL_OUTPUT_STDOUT)
 		ctl_fail_at(cx, &a->type, "output \"%s\" writes to stdout already", b->name);
-	if (a->type == CTL_OUTPUT_FILE && a->path && b->path && !strcmp(a->path, b->path))
+	if (a->type != CTL_OUTPUT_FILE || !a->path || !b->path)
+		return;
+	if (!strcmp(a->path, b->path))
 		ctl_fail_at(cx, &a->path, "is the file of output \"%s\" in line %u", b->name,
 			ctl_line_of(cx, &b->path));
+	if (beside(a->path, b->path) || beside(b->path, a->path))
+		ctl_fail_at(cx, &a->path,
+			"and that of output \"%s\" in line %u collide: renamed files and a lock "
+			"are kept beside a file",
+			b->name, ctl_line_of(cx, &b->path));
 }
 
 void ctl_check_outputs(struct ctl_cx *cx)
@@ -208,6 +226,9 @@ void ctl_check_outputs(struct ctl_cx *cx)
 	for (uint32_t i = 0; i < c->output_count; i++) {
 		const struct ctl_output *out = &c->outputs[i];
 
+		if (strchr(out->name, '/'))
+			ctl_fail_at(cx, out->name,
+				"may not hold /, for files are named after the output");
 		for (uint32_t k = 0; k < i; k++)
 			check_pair(cx, out, &c->outputs[k]);
 		if (out->type == CTL_OUTPUT_FILE && out->path && c->journal.dir &&

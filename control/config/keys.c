@@ -345,7 +345,7 @@ static const struct ctl_key output_keys[] = {
 			"kafka json: those with a topic; packed: all; else all but marks and raw",
 		.help = "Kinds of record that it takes; the rest is counted `filtered`"},
 	{"path", CTL_T_PATH, .required = true, .only = ONLY_FILE, AT(struct ctl_output, path),
-		.help = "File to write"},
+		.help = "File to write; `PATH.lock` beside it keeps a second writer away"},
 	{"rotate", CTL_T_BYTES, .only = ONLY_FILE, AT(struct ctl_output, rotate_bytes),
 		.fallback = "256MiB", .low = KIB(64), .high = GIB(1024),
 		.help = "A file that reaches this is renamed and a new one begun"},

@@ -42,7 +42,7 @@ static int make_file(struct ctl_output_thread *t, struct dp_transport *out, char
 		.keep = c->keep,
 		.sync_interval_ns = FILE_SYNC_NS,
 		.sync_bytes = FILE_SYNC_BYTES};
-	char folder[PATH_MAX], path[PATH_MAX];
+	char folder[PATH_MAX], path[PATH_MAX], lock[DP_FILE_NAME_BYTES_MAX + 8];
 	struct dp_io io;
 	int err;
 
@@ -57,6 +57,15 @@ static int make_file(struct ctl_output_thread *t, struct dp_transport *out, char
 	snprintf(why, WHY_BYTES, "%.*s: ", WHY_BYTES - 3, c->path);
 	err = ctl_make_folder(folder);
 	err = err ? err : dp_io_posix_open(folder, wake_output, t, &t->folder, &io);
+	if (err)
+		return err;
+	snprintf(lock, sizeof(lock), "%s.lock", config.name);
+	err = io.ops->lock(io.ctx, lock);
+	if (err == -EWOULDBLOCK) {
+		snprintf(why, WHY_BYTES, "another output or penstockd writes to %.*s",
+			WHY_BYTES - 48, c->path);
+		return -EINVAL;
+	}
 	return err ? err : dp_file_new(&config, &io, out);
 }
 

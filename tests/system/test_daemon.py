@@ -256,6 +256,50 @@ def test_taken_api_socket_is_refused(penstockd: MakeDaemon, config: Config, tmp_
     assert first.ask("status")["state"] == "running", "and the first keeps its socket"
 
 
+def test_file_that_another_writes_is_refused(
+    penstockd: MakeDaemon, config: Config, tmp_path: Path
+) -> None:
+    first = penstockd(config)
+    other = json.loads(json.dumps(config))
+    for entry in other["inputs"]:
+        entry["listen"] = f"127.0.0.1:{free_udp_port()}"
+    other["journal"]["dir"] = str(tmp_path / "other")
+    other["api"]["socket"] = str(tmp_path / "other.sock")
+    refused(penstockd(other, start=False, settle=False), 7, "another output or penstockd writes to")
+    (tmp_path / "link").symlink_to(tmp_path)  # two outputs, one file: only the lock sees it
+    other["outputs"] = [
+        {"name": "a", "type": "file", "path": str(tmp_path / "x.jsonl")},
+        {"name": "b", "type": "file", "path": str(tmp_path / "link" / "x.jsonl")},
+    ]
+    refused(penstockd(other, start=False, settle=False), 7, "output b: another output")
+    first.send(readings(4))
+    first.received(4)
+
+
+def test_busy_api_socket_is_left_alone(
+    penstockd: MakeDaemon, config: Config, tmp_path: Path
+) -> None:
+    """A daemon whose backlog is full does not answer, and is there; waiting for it would hang."""
+    path = tmp_path / "api.sock"
+    waiting = []
+    with socket.socket(socket.AF_UNIX) as busy:
+        busy.bind(str(path))
+        busy.listen(0)
+        try:
+            for _ in range(8):
+                client = socket.socket(socket.AF_UNIX)
+                waiting.append(client)
+                client.setblocking(False)
+                client.connect(str(path))
+            raise AssertionError("the backlog does not fill")
+        except BlockingIOError:
+            pass
+        refused(penstockd(config, start=False, settle=False), 10, "another daemon answers there")
+        assert path.exists()
+    for client in waiting:
+        client.close()
+
+
 def test_config_errors_come_all_at_once(penstockd: MakeDaemon, config: Config) -> None:
     config["streams"][0]["windows"][0]["slide"] = "7s"
     config["inputs"][0]["format"] = "morse"
