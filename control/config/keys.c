@@ -270,7 +270,7 @@ static const struct ctl_object input_object = {.title = "input",
 static const struct ctl_key journal_keys[] = {
 	{"dir", CTL_T_PATH, AT(struct ctl_journal, dir),
 		.help = "State directory, made when missing; may be left out only with `sync: "
-			"off`"},
+			"off`, and then what an output cannot deliver is counted and not kept"},
 	{"sync", CTL_T_CHOICE, AT(struct ctl_journal, writer.sync), .choices = sync_modes,
 		.fallback = "always",
 		.help = "`always`: on disk before acknowledgement and output. `lazy`: written at "

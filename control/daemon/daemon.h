@@ -76,7 +76,7 @@ struct ctl_output_thread {
 	const struct ctl_clock *clock;
 	struct dp_output *output;
 	struct dp_parker parker;
-	struct dp_io_posix *journal; /* a table of its own; NULL with `sync: off` */
+	struct dp_io_posix *journal; /* a table of its own; NULL without journal.dir */
 	struct dp_io_posix *folder;  /* of a file output */
 	struct ctl_kafka_given kafka;
 	pthread_t thread;

@@ -90,13 +90,25 @@ static int make_transport(struct ctl_output_thread *t, struct dp_transport *out,
 
 /* ---- the output around it ---- */
 
-/* A table of its own on the state directory: the writer's waits for syncs of the writer. */
-static int open_journal(struct ctl_daemon *d, struct ctl_output_thread *t, struct dp_io *io)
+/*
+ * A table of its own on the state directory: the writer's waits for syncs of the writer.  With
+ * `sync: off` dead letters alone go there; without a directory there is no place for them, and in
+ * memory they would only grow.
+ */
+static int open_journal(
+	struct ctl_daemon *d, struct ctl_output_thread *t, struct dp_output_setup *setup, char *why)
 {
-	if (!d->memory)
-		return dp_io_posix_open(d->config->journal.dir, wake_output, t, &t->journal, io);
-	*io = d->io;
-	return 0;
+	const char *dir = d->config->journal.dir;
+	int err = d->memory && dir ? ctl_make_folder(dir) : 0;
+
+	setup->dead_io = (struct dp_io){0};
+	if (dir)
+		err = err ? err
+			  : dp_io_posix_open(dir, wake_output, t, &t->journal, &setup->dead_io);
+	if (err)
+		snprintf(why, WHY_BYTES, "%.*s: ", WHY_BYTES - 3, dir);
+	setup->io = d->memory ? d->io : setup->dead_io;
+	return err;
 }
 
 static int make_output(struct ctl_daemon *d, struct ctl_output_thread *t, uint32_t slot, char *why)
@@ -126,8 +138,7 @@ static int make_output(struct ctl_daemon *d, struct ctl_output_thread *t, uint32
 		t->parker.fd = -1;
 		return err;
 	}
-	err = open_journal(d, t, &setup.io);
-	setup.dead_io = setup.io;
+	err = open_journal(d, t, &setup, why);
 	err = err ? err : make_transport(t, &setup.transport, why);
 	return err ? err : dp_output_new(&setup, &now, &t->output);
 }

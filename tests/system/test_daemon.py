@@ -347,6 +347,73 @@ def test_core_that_is_not_there(penstockd: MakeDaemon, config: Config) -> None:
     daemon.process = None
 
 
+# --- outputs that come and go ---------------------------------------------------------------------
+
+
+def test_output_that_left_the_config_begins_anew(penstockd: MakeDaemon, config: Config) -> None:
+    config["journal"]["retention"] = "1h"
+    state = Path(config["journal"]["dir"])
+    output = config["outputs"][0]
+    daemon = penstockd(config)
+    daemon.send(readings(10))
+    daemon.received(10)
+    daemon.delivered("file")
+    for change in ({"enabled": False}, {}):
+        daemon.stop()
+        config["outputs"] = [output | change]
+        daemon.write_config()
+        daemon.start()
+        assert (state / "output-file.pos").exists(), "a disabled output keeps its position"
+    daemon.stop()
+    config["outputs"] = []
+    daemon.write_config()
+    daemon.start()
+    assert "output file: not in the config any more" in daemon.log
+    assert not list(state.glob("output-file.*"))
+    daemon.send(readings(10, first=100))
+    daemon.received(20)
+    daemon.stop()
+    config["outputs"] = [output]
+    daemon.write_config()
+    daemon.start()
+    daemon.delivered("file")
+    assert len(recorded(config)) == 10, "from: end"
+
+
+@pytest.mark.parametrize("with_dir", [True, False])
+def test_dead_letters_of_a_journal_in_memory(
+    penstockd: MakeDaemon, config: Config, tmp_path: Path, *, with_dir: bool
+) -> None:
+    """They go to the directory if there is one; in memory they would only grow, unread."""
+    state = tmp_path / "state"
+    config["journal"] = {"sync": "off"} | ({"dir": str(state)} if with_dir else {})
+    attributes = tmp_path / "sensors.csv"
+    texts = ",".join(["x" * 250] * 4)  # longer than a message may be
+    attributes.write_text("id,a,b,c,d\n" + "".join(f"s-{i},{texts}\n" for i in range(4)))
+    config["attributes"] = [{"file": str(attributes)}]
+    config["outputs"] = [
+        {
+            "name": "k",
+            "type": "kafka",
+            "brokers": "127.0.0.1:1",
+            "topics": {"readings": "r"},
+            "message_max": 1000,
+        }
+    ]
+    daemon = penstockd(config)
+    daemon.send(readings(8))
+    daemon.received(8)
+    ledger = daemon.delivered("k")
+    assert ledger["outputs"][0]["dead_letter"] == 8
+    handles = [os.readlink(fd) for fd in Path(f"/proc/{daemon.pid}/fd").iterdir()]
+    assert not any("memfd:dead" in h for h in handles)
+    if with_dir:
+        lines = (state / "dead-k.jsonl").read_text().splitlines()
+        assert len([json.loads(line) for line in lines]) == 8
+    else:
+        assert not list(tmp_path.rglob("dead-*"))
+
+
 # --- answers -------------------------------------------------------------------------------------
 
 
