@@ -76,22 +76,26 @@ static bool all_finished(struct ctl_daemon *d)
 	return reached(d, DP_WORKER_FINISH);
 }
 
-static void stop_workers(struct ctl_daemon *d, bool *hurry)
+/* True: all that they took over is in their log rings. */
+static bool stop_workers(struct ctl_daemon *d, bool *hurry)
 {
 	/* not for another signal: what is on its way between workers is theirs to record */
 	const struct wait drain = {all_drained, DRAIN_NS, false};
 	const struct wait finish = {all_finished, FINISH_NS, false};
+	bool finished;
 
 	set_phase(d, DP_WORKER_DRAIN);
 	wait_for(d, &drain, hurry);
 	set_phase(d, DP_WORKER_FINISH);
-	if (!wait_for(d, &finish, hurry))
+	finished = wait_for(d, &finish, hurry);
+	if (!finished)
 		ctl_log(CTL_ERROR, "stop: the journal takes no more; what is in memory is lost");
 	for (uint32_t i = 0; i < d->config->workers.count; i++) {
 		atomic_store(&d->worker_threads[i].quit, true);
 		dp_parker_wake(&d->worker_threads[i].parker);
 		ctl_join_worker(&d->worker_threads[i]);
 	}
+	return finished;
 }
 
 static bool writer_ended(struct ctl_daemon *d)
@@ -165,11 +169,11 @@ static bool close_log(struct ctl_daemon *d)
 int ctl_stop(struct ctl_daemon *d)
 {
 	struct ctl_ledger ledger;
-	bool hurry = false, written;
+	bool hurry = false, finished, written;
 	char line[900];
 
 	atomic_store(&d->view.stopping, true);
-	stop_workers(d, &hurry);
+	finished = stop_workers(d, &hurry);
 	written = stop_writer(d, &hurry);
 	stop_outputs(d, &hurry);
 	if (written)
@@ -177,5 +181,5 @@ int ctl_stop(struct ctl_daemon *d)
 	ctl_ledger_read(&d->view, &ledger);
 	ctl_ledger_line(&ledger, line, sizeof(line));
 	ctl_log(ledger.balanced && ledger.settled ? CTL_INFO : CTL_ERROR, "%s", line);
-	return written ? CTL_EXIT_OK : CTL_EXIT_UNWRITTEN;
+	return finished && written ? CTL_EXIT_OK : CTL_EXIT_UNWRITTEN;
 }

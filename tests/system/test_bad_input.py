@@ -393,3 +393,29 @@ def test_full_disk_is_a_named_drop_and_passes(
     del daemon.config["outputs"][1]
     daemon.write_config()
     daemon.start()
+
+
+def test_stop_that_gave_up_on_the_last_marks_says_so(
+    penstockd: Start, config: Config, small_disk: Path
+) -> None:
+    """The disk takes more in the end, but what the workers still held by then is lost."""
+    config["journal"] = {"dir": str(small_disk / "state"), "segment": "1MiB", "ring": "1MiB"}
+    config["outputs"] = [
+        {"name": "k", "type": "kafka", "brokers": "127.0.0.1:1", "topics": {"readings": "r"}}
+    ]
+    daemon = penstockd(config, settle=False)
+    ballast = small_disk / "ballast"
+    ballast.write_bytes(bytes(18 << 20))
+    with sending(daemon.udp_address(), rate=8000, sensors=10):
+
+        def dropped() -> bool:
+            return daemon.ask("ledger")["readings"]["dropped"]["journal_full"] > 2000
+
+        wait_until("journal_full", dropped, 40)
+        assert daemon.process is not None
+        daemon.process.terminate()
+        wait_until("given up", lambda: "the journal takes no more" in daemon.log, 15)
+        ballast.unlink()
+        daemon.process.terminate()
+        assert daemon.wait() == 11
+    daemon.process = None
