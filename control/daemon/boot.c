@@ -165,7 +165,8 @@ static void close_nothing(struct ctl_daemon *d)
 /* ---- all of it ---- */
 
 static const struct stage {
-	int (*open)(struct ctl_daemon *d); /* an enum ctl_exit; tells the log why */
+	/* an enum ctl_exit, told the log why, or CTL_BOOT_BROKEN_OFF */
+	int (*open)(struct ctl_daemon *d);
 	void (*close)(struct ctl_daemon *d);
 } stages[] = {
 	{open_config, close_config},
@@ -205,7 +206,8 @@ int ctl_boot(struct ctl_daemon *d)
 	for (d->opened = 0; d->opened < sizeof(stages) / sizeof(stages[0]); d->opened++) {
 		int status;
 
-		/* a long replay can be broken off; once there are threads, the stop is theirs */
+		/* recovery and replay ask by themselves; once there are threads, the stop is theirs
+		 */
 		if (stages[d->opened].open != open_api && ctl_stop_asked(d, 0)) {
 			ctl_unwind(d);
 			return CTL_BOOT_BROKEN_OFF;

@@ -55,11 +55,18 @@ static int open_disk(struct ctl_daemon *d)
 	return CTL_EXIT_OK;
 }
 
+static bool asked_to_stop(void *arg)
+{
+	return ctl_stop_asked(arg, 0);
+}
+
 static int recover_failed(const struct ctl_daemon *d, const struct dp_recover_report *r)
 {
 	const char *dir = d->config->journal.dir ? d->config->journal.dir : "in memory";
 
 	switch (r->kind) {
+	case DP_RECOVER_STOPPED:
+		return CTL_BOOT_BROKEN_OFF;
 	case DP_RECOVER_LOCKED:
 		ctl_log(CTL_ERROR,
 			"journal: %s is in use by another penstockd (%s); stop that one, or give "
@@ -108,6 +115,7 @@ static void say_recovered(const struct dp_recovery *r)
 int ctl_open_journal(struct ctl_daemon *d)
 {
 	struct dp_now now = ctl_now(&d->clock);
+	struct dp_journal_config config = d->config->journal.writer;
 	struct dp_recover_report report = {0};
 	int status, err = dp_parker_init(&d->writer.parker);
 
@@ -115,9 +123,10 @@ int ctl_open_journal(struct ctl_daemon *d)
 		ctl_log(CTL_ERROR, "journal: %s", strerror(-err));
 		return CTL_EXIT_FAILED;
 	}
+	config.stop = asked_to_stop;
+	config.stop_arg = d;
 	status = open_disk(d);
-	if (status == CTL_EXIT_OK &&
-		dp_recover(&d->io, &d->config->journal.writer, &now, &d->recovery, &report))
+	if (status == CTL_EXIT_OK && dp_recover(&d->io, &config, &now, &d->recovery, &report))
 		status = recover_failed(d, &report);
 	if (status) {
 		ctl_close_journal(d);
@@ -243,6 +252,10 @@ int ctl_open_workers(struct ctl_daemon *d)
 		return CTL_EXIT_FAILED;
 	}
 	err = replay(d, &now);
+	if (err == -ECANCELED) {
+		ctl_close_workers(d);
+		return CTL_BOOT_BROKEN_OFF;
+	}
 	if (err) {
 		ctl_log(CTL_ERROR, "replay: %s: %s; %s", d->config->journal.dir, strerror(-err),
 			storage_advice(-err));

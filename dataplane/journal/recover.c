@@ -137,6 +137,10 @@ int dp_recover(const struct dp_io *io, const struct dp_journal_config *config,
 
 	*report = (struct dp_recover_report){0};
 	r.out = calloc(1, sizeof(*r.out));
+	if (r.out) {
+		r.out->stop = config->stop;
+		r.out->stop_arg = config->stop_arg;
+	}
 	rc = r.out ? recover(&r)
 		   : dp_recover_failed(&r, DP_RECOVER_IO, -ENOMEM, "start", "journal");
 	for (uint32_t i = 0; i < r.segment_count; i++) {
@@ -169,7 +173,7 @@ int dp_replay(const struct dp_io *io, const struct dp_recovery *r,
 	if (rc)
 		return rc;
 	while ((rc = dp_reader_next(reader, r->end_lp, &b)) == 1) {
-		rc = each(arg, &b);
+		rc = r->stop && r->stop(r->stop_arg) ? -ECANCELED : each(arg, &b);
 		if (rc)
 			break;
 	}

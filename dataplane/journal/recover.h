@@ -32,6 +32,8 @@ struct dp_recovery {
 	uint64_t damaged_regions, quarantined_records;
 	uint64_t rewritten_blocks; /* may not have been synced: written again, same positions */
 	uint64_t torn_blocks;	   /* good, but behind a hole in what was not synced: left out */
+	bool (*stop)(void *arg);   /* of the config, for dp_replay */
+	void *stop_arg;
 };
 
 enum dp_recover_error {
@@ -40,6 +42,7 @@ enum dp_recover_error {
 	DP_RECOVER_FOREIGN, /* segments of another appliance: nothing was touched */
 	DP_RECOVER_NEWER, /* a format version that this build does not know: nothing was touched */
 	DP_RECOVER_IO,	  /* see error */
+	DP_RECOVER_STOPPED, /* config->stop said so; nothing was touched */
 };
 
 struct dp_recover_report {
@@ -60,7 +63,7 @@ void dp_recovery_free(struct dp_recovery *r);
 
 /*
  * Calls each for every block from the oldest segment to end_lp, in log order, each position once.
- * 0, -errno of the disk, or what `each` returned if not 0.
+ * 0, -errno of the disk, -ECANCELED when config->stop said so, or what `each` returned if not 0.
  */
 int dp_replay(const struct dp_io *io, const struct dp_recovery *r,
 	int (*each)(void *arg, const struct dp_reader_block *b), void *arg);

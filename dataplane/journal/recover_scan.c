@@ -88,12 +88,25 @@ static int note_fault(struct dp_scan_segment *s, const struct dp_segment_item *i
 	return 0;
 }
 
+struct scanning {
+	struct dp_scan_segment *segment;
+	const struct dp_journal_config *config;
+};
+
+static bool stopped(const struct dp_journal_config *c)
+{
+	return c->stop && c->stop(c->stop_arg);
+}
+
 static int note_item(void *arg, const struct dp_segment_item *item)
 {
-	struct dp_scan_segment *s = arg;
+	const struct scanning *scanning = arg;
+	struct dp_scan_segment *s = scanning->segment;
 	uint64_t end = item->offset + item->bytes;
 	int rc = 0;
 
+	if (stopped(scanning->config))
+		return -ECANCELED;
 	if (item->kind == DP_SEGMENT_BLOCK)
 		rc = note_block(s, item);
 	else if (item->kind == DP_SEGMENT_FAULT)
@@ -116,7 +129,8 @@ static void take_footer(struct dp_scan_segment *s, const struct dp_footer *f)
 
 static int scan_unsealed(struct dp_recovering *r, struct dp_scan_segment *s, const char *name)
 {
-	int rc = dp_segment_walk(&r->io, name, note_item, s);
+	struct scanning scanning = {s, r->config};
+	int rc = dp_segment_walk(&r->io, name, note_item, &scanning);
 
 	s->end = s->block_count ? DP_LP_OFFSET(s->blocks[s->block_count - 1].lp) +
 					  dp_block_disk_bytes(s->blocks[s->block_count - 1].bytes)
@@ -132,6 +146,8 @@ static int scan_segment(struct dp_recovering *r, struct dp_scan_segment *s)
 	int rc;
 
 	dp_segment_name(name, s->serial);
+	if (stopped(r->config))
+		return dp_recover_failed(r, DP_RECOVER_STOPPED, -ECANCELED, "read", name);
 	rc = dp_segment_open(&r->io, name, s->serial, &open);
 	s->bad = rc == -EBADMSG;
 	if (rc == -EPROTO)
@@ -151,7 +167,10 @@ static int scan_segment(struct dp_recovering *r, struct dp_scan_segment *s)
 	} else if (rc == -ENOENT) {
 		rc = scan_unsealed(r, s, name);
 	}
-	return rc ? dp_recover_failed(r, DP_RECOVER_IO, rc, "read", name) : 0;
+	if (rc == 0)
+		return 0;
+	return dp_recover_failed(
+		r, rc == -ECANCELED ? DP_RECOVER_STOPPED : DP_RECOVER_IO, rc, "read", name);
 }
 
 /* ---- the small files ---- */

@@ -26,6 +26,9 @@ struct dp_journal_config {
 	int64_t retention_ns; /* sealed segments older than this may be freed; 0: as soon as may be
 			       */
 	int64_t sync_interval_ns; /* lazy */
+	/* A start asks it once a block that is read; true: it ends with -ECANCELED. May be NULL. */
+	bool (*stop)(void *arg);
+	void *stop_arg;
 };
 
 enum dp_writer_state {

@@ -517,6 +517,42 @@ Test(recover, full_disk_does_not_prevent_a_start)
 	world_free(w);
 }
 
+static bool stop_after(void *arg)
+{
+	long *left = arg;
+
+	return (*left)-- <= 0;
+}
+
+static int count_block(void *arg, const struct dp_reader_block *b)
+{
+	(void)b;
+	++*(long *)arg;
+	return 0;
+}
+
+/* A stop during a long start is not to wait for its end, and leaves the directory as it was. */
+Test(recover, stop_is_obeyed_at_each_block)
+{
+	struct world *w = lived(DP_SYNC_ALWAYS, 6, 3, false);
+	long left = 0, n = 0, blocks = 0;
+
+	w->config.stop = stop_after;
+	w->config.stop_arg = &left;
+	while (world_start(w)) {
+		cr_assert_eq(w->report.kind, DP_RECOVER_STOPPED, "%ld: %s", n, w->report.what);
+		cr_assert_not(exists(w, "epoch.tmp"));
+		left = ++n;
+	}
+	cr_expect_geq(n, 18, "once a block");
+	left = 7;
+	cr_expect_eq(dp_replay(&w->io, w->recovery, count_block, &blocks), -ECANCELED);
+	cr_expect_eq(blocks, 7);
+	w->recovery->stop = NULL;
+	world_check(w, "stopped");
+	world_free(w);
+}
+
 Test(recover, leftover_temporaries_go)
 {
 	struct world *w = lived(DP_SYNC_ALWAYS, 2, 2, true);
