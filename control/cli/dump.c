@@ -217,8 +217,6 @@ static int walk(struct dump *d)
 	/* damage where the segment was never sealed: a daemon would write it again */
 	sense &= rc != -EAGAIN;
 	rc = show_end(d);
-	if (fflush(stdout))
-		return complain("output", strerror(errno));
 	return sense ? rc : CLI_NO;
 }
 

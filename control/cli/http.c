@@ -70,6 +70,13 @@ static CURL *request(const struct cli *cli, const char *method, const char *path
 
 static int unreachable(const struct cli *cli, CURLcode rc)
 {
+	if (rc != CURLE_COULDNT_CONNECT) {
+		fprintf(stderr, "penstock: the daemon on %s %s (%s)\n", cli->socket,
+			rc == CURLE_OPERATION_TIMEDOUT ? "does not answer in time"
+						       : "went away in mid-answer",
+			curl_easy_strerror(rc));
+		return CLI_UNREACHABLE;
+	}
 	fprintf(stderr,
 		"penstock: no daemon answers on %s (%s)\n"
 		"  is penstockd running, with this api.socket? Name the socket with --socket PATH, "

@@ -287,6 +287,11 @@ static int run(const struct verb *v, int argc, char **argv)
 	if (!cli.socket)
 		cli.socket = env && *env ? env : SOCKET_DEFAULT;
 	rc = v->run(&cli);
+	/* What a verb says with printf is looked at here, once. */
+	if (fflush(stdout) || ferror(stdout)) {
+		fprintf(stderr, "penstock: the output cannot be written\n");
+		rc = CLI_IO;
+	}
 	free(kept);
 	return rc;
 }

@@ -7,11 +7,8 @@
 
 int cli_print_json(const json_t *json)
 {
-	if (json_dumpf(json, stdout, JSON_INDENT(2)) || putchar('\n') == EOF || fflush(stdout)) {
-		perror("penstock");
-		return CLI_IO;
-	}
-	return CLI_OK;
+	/* said by whoever looks at stdout in the end */
+	return json_dumpf(json, stdout, JSON_INDENT(2)) || putchar('\n') == EOF ? CLI_IO : CLI_OK;
 }
 
 const char *cli_number(int64_t n, char text[CLI_NUMBER_BYTES])

@@ -557,6 +557,55 @@ def test_exit_statuses_of_the_client(penstockd: MakeDaemon, config: Config) -> N
         assert daemon.penstock(verb).returncode == 0
 
 
+@pytest.mark.parametrize("args", [("status",), ("ledger",), ("top",), ("tail", "--no-follow")])
+def test_output_that_cannot_be_written(
+    penstockd: MakeDaemon, config: Config, args: tuple[str, ...]
+) -> None:
+    daemon = penstockd(config)
+    daemon.send(readings(4))
+    daemon.received(4)
+    more = ["--from", "oldest"] if args[0] == "tail" else []
+    command = [str(daemon.build / "control" / "penstock"), *args, *more]
+    with open("/dev/full", "w") as full:
+        done = subprocess.run(
+            [*command, "--socket", str(daemon.socket_path)],
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            timeout=10,
+        )
+    assert done.returncode == 5, done.stderr
+    assert done.stderr.count("\n") == 1
+
+
+def test_daemon_that_goes_away_is_no_daemon_that_is_not_there(
+    build_dir: Path, tmp_path: Path
+) -> None:
+    path = tmp_path / "api.sock"
+    with socket.socket(socket.AF_UNIX) as server:
+        server.bind(str(path))
+        server.listen()
+
+        def answer_half() -> None:
+            client, _ = server.accept()
+            client.recv(4096)
+            client.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n{")
+            client.close()
+
+        thread = threading.Thread(target=answer_half)
+        thread.start()
+        done = subprocess.run(
+            [str(build_dir / "control" / "penstock"), "status", "--socket", str(path)],
+            capture_output=True,
+            text=True,
+            timeout=10,
+        )
+        thread.join()
+    assert done.returncode == 3
+    assert "went away" in done.stderr
+    assert "no daemon answers" not in done.stderr
+
+
 def test_ledger_that_does_not_settle_says_so(penstockd: MakeDaemon, config: Config) -> None:
     config["outputs"].append(
         {"name": "k", "type": "kafka", "brokers": "127.0.0.1:1", "topics": {"readings": "r"}}
