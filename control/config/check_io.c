@@ -4,6 +4,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "dataplane/egress/kafka.h"
+
 static bool is_wildcard(const struct ctl_listen *l)
 {
 	if (l->address.any.sa_family == AF_INET)
@@ -69,46 +71,29 @@ void ctl_check_inputs(struct ctl_cx *cx)
 		ctl_fail_at(cx, &c->inputs, "all are disabled: nothing would come in");
 }
 
-/* What Penstock sets itself, with the key that does; NULL: not to be changed at all. */
-static const struct {
-	const char *property, *key;
-} owned[] = {
-	{"bootstrap.servers", "brokers"},
-	{"metadata.broker.list", "brokers"},
-	{"linger.ms", "linger"},
-	{"queue.buffering.max.ms", "linger"},
-	{"compression.type", "compression"},
-	{"compression.codec", "compression"},
-	{"message.max.bytes", "message_max"},
-	{"partitioner", "partition"},
-	{"acks", NULL},
-	{"request.required.acks", NULL},
-	{"enable.idempotence", NULL},
-	{"message.timeout.ms", NULL},
-	{"delivery.timeout.ms", NULL},
-	{"transactional.id", NULL},
-	{"message.send.max.retries", NULL},
-	{"retries", NULL},
-	{"max.in.flight", NULL},
-	{"max.in.flight.requests.per.connection", NULL},
-	{"delivery.report.only.error", NULL},
-	{"enable.gapless.guarantee", NULL},
-};
-
 static void check_properties(struct ctl_cx *cx, const struct ctl_kafka *k)
 {
 	for (uint32_t i = 0; i < k->property_count; i++) {
-		for (size_t o = 0; o < sizeof(owned) / sizeof(owned[0]); o++) {
-			if (strcmp(k->properties[i].name, owned[o].property))
-				continue;
-			if (owned[o].key)
-				ctl_fail_at(cx, &k->properties[i], "is set by the key %s",
-					owned[o].key);
-			else
-				ctl_fail_at(cx, &k->properties[i],
-					"cannot be changed: delivery depends on it");
-		}
+		const char *key;
+
+		if (!dp_kafka_reserved(k->properties[i].name, &key))
+			continue;
+		if (key)
+			ctl_fail_at(cx, &k->properties[i], "is set by the key %s", key);
+		else
+			ctl_fail_at(
+				cx, &k->properties[i], "cannot be changed: delivery depends on it");
 	}
+}
+
+/* For what only librdkafka finds, when places are known no more. */
+static void note_place(struct ctl_cx *cx, struct ctl_output *out)
+{
+	struct ctl_kafka *k = &out->kafka;
+
+	k->given = ctl_place_of(cx, &k->properties);
+	if (!k->given.line)
+		k->given = ctl_place_of(cx, &out->type);
 }
 
 static const char *kind_name(int kind)
@@ -239,6 +224,7 @@ void ctl_check_outputs(struct ctl_cx *cx)
 		if (out->type != CTL_OUTPUT_KAFKA)
 			continue;
 		check_properties(cx, &out->kafka);
+		note_place(cx, &cx->config->outputs[i]);
 		if (out->kafka.format == CTL_KAFKA_JSON)
 			check_json_topics(cx, out);
 		else if (out->kafka.format == CTL_KAFKA_PACKED)

@@ -69,6 +69,10 @@ enum ctl_compression {
 	CTL_COMPRESS_ZSTD,
 };
 
+struct ctl_place {
+	uint32_t line, column; /* from 1; 0: none */
+};
+
 struct ctl_property {
 	const char *name, *value;
 };
@@ -90,6 +94,7 @@ struct ctl_kafka {
 	bool headers;
 	struct ctl_property *properties; /* [property_count], for librdkafka as they are */
 	uint32_t property_count;
+	struct ctl_place given; /* where the properties were, or else the output */
 };
 
 struct ctl_output {

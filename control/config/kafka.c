@@ -2,7 +2,7 @@
 #include "control/config/kafka.h"
 
 #include <errno.h>
-#include <inttypes.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -19,24 +19,17 @@ static const char *compression_name(enum ctl_compression c)
 	return names[c];
 }
 
-/* Ours first, so that the user's own win where they may. */
 static int give_properties(const struct ctl_kafka *k, struct ctl_kafka_given *out)
 {
-	struct dp_kafka_property *p = calloc(k->property_count + 2, sizeof(*p));
-	uint32_t n = 0;
+	struct dp_kafka_property *p = calloc(k->property_count + 1, sizeof(*p));
 
 	if (!p)
 		return -ENOMEM;
-	snprintf(out->message_max, sizeof(out->message_max), "%" PRIu64, k->message_max_bytes);
-	p[n++] = (struct dp_kafka_property){"message.max.bytes", out->message_max};
-	if (k->compression)
-		p[n++] = (struct dp_kafka_property){
-			"compression.type", compression_name(k->compression)};
 	for (uint32_t i = 0; i < k->property_count; i++)
-		p[n++] = (struct dp_kafka_property){k->properties[i].name, k->properties[i].value};
+		p[i] = (struct dp_kafka_property){k->properties[i].name, k->properties[i].value};
 	out->properties = p;
 	out->config.properties = p;
-	out->config.property_count = n;
+	out->config.property_count = k->property_count;
 	return 0;
 }
 
@@ -50,6 +43,8 @@ int ctl_kafka_give(const struct ctl_output *output, struct ctl_kafka_given *out)
 		.partition = k->partition == CTL_PARTITION_BY_WORKER ? DP_KAFKA_BY_WORKER
 								     : DP_KAFKA_BY_SENSOR,
 		.headers = k->headers,
+		.compression = k->compression ? compression_name(k->compression) : NULL,
+		.message_max_bytes = k->message_max_bytes,
 		.linger_ns = k->linger_ns};
 	memcpy(out->config.kind_topic, k->topics.kind, sizeof(out->config.kind_topic));
 	/* where each kind that is taken has its own, the topic of the others is never used */
@@ -76,8 +71,10 @@ int ctl_kafka_check(const struct ctl_config *config, struct ctl_errors *errors)
 			continue;
 		if (ctl_kafka_give(&config->outputs[i], &given) ||
 			dp_kafka_check_properties(&given.config, why, sizeof(why))) {
+			const struct ctl_place *at = &config->outputs[i].kafka.given;
+
 			snprintf(key, sizeof(key), "outputs[%u]", i);
-			ctl_errors_add(errors, config->file, 0, 0, key, "%s", why);
+			ctl_errors_add(errors, config->file, at->line, at->column, key, "%s", why);
 			rc = -EINVAL;
 		}
 		ctl_kafka_free(&given);

@@ -7,7 +7,6 @@
 struct ctl_kafka_given {
 	struct dp_kafka_config config; /* points into the rest, and into the ctl_config */
 	struct dp_kafka_property *properties;
-	char message_max[32];
 };
 
 /* Zero-initialised may be freed. 0 or -ENOMEM. *out stays where it is while `config` is used. */

@@ -52,11 +52,16 @@ void ctl_fail_at(struct ctl_cx *cx, const void *address, const char *format, ...
 		"%s", message);
 }
 
-uint32_t ctl_line_of(const struct ctl_cx *cx, const void *address)
+struct ctl_place ctl_place_of(const struct ctl_cx *cx, const void *address)
 {
 	const struct ctl_origin *o = origin_of(cx, address);
 
-	return o ? o->line : 0;
+	return o ? (struct ctl_place){o->line, o->column} : (struct ctl_place){0};
+}
+
+uint32_t ctl_line_of(const struct ctl_cx *cx, const void *address)
+{
+	return ctl_place_of(cx, address).line;
 }
 
 void ctl_remember(struct ctl_cx *cx, const void *address, const struct ctl_node *node)

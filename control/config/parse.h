@@ -57,7 +57,10 @@ __attribute__((format(printf, 3, 4))) void ctl_fail_at(
 /* Notes that the value at that address comes from that node, under the current path. */
 void ctl_remember(struct ctl_cx *cx, const void *address, const struct ctl_node *node);
 
-/* Line where the value at that address was given. */
+/* Where the value at that address was given. */
+struct ctl_place ctl_place_of(const struct ctl_cx *cx, const void *address);
+
+/* Its line. */
 uint32_t ctl_line_of(const struct ctl_cx *cx, const void *address);
 
 /* Appends to the current path; the result is what ctl_path_pop takes back. */

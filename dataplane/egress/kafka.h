@@ -31,9 +31,17 @@ struct dp_kafka_config {
 	enum dp_kafka_partition partition; /* packed: always by worker */
 	bool headers; /* JSON: id, kind and model versions as message headers too */
 	int64_t linger_ns;
-	const struct dp_kafka_property *properties;
+	const char *compression;		    /* NULL: librdkafka's default */
+	uint64_t message_max_bytes;		    /* 0: librdkafka's default */
+	const struct dp_kafka_property *properties; /* of the operator */
 	uint32_t property_count;
 };
+
+/*
+ * True: Penstock sets this property itself, or delivery depends on it; *key: the config key that
+ * sets it, NULL when none does.
+ */
+bool dp_kafka_reserved(const char *property, const char **key);
 
 /*
  * Says whether a producer can be made of this, without any traffic. 0, or -EINVAL with the reason,

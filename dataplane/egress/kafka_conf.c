@@ -6,24 +6,46 @@
 #include <stdio.h>
 #include <string.h>
 
-/* Delivery depends on these; a config that sets one is refused. */
-static const char *const reserved[] = {
-	"acks",
-	"bootstrap.servers",
-	"delivery.report.only.error",
-	"delivery.timeout.ms",
-	"enable.idempotence",
-	"linger.ms",
-	"log.queue",
-	"message.timeout.ms",
-	"metadata.broker.list",
-	"queue.buffering.max.kbytes",
-	"queue.buffering.max.messages",
-	"queue.buffering.max.ms",
-	"queuing.strategy",
-	"request.required.acks",
-	"transactional.id",
+/* A config that sets one is refused. Without a key: delivery depends on it. */
+static const struct {
+	const char *property, *key;
+} reserved[] = {
+	{"acks", NULL},
+	{"bootstrap.servers", "brokers"},
+	{"compression.codec", "compression"},
+	{"compression.type", "compression"},
+	{"delivery.report.only.error", NULL},
+	{"delivery.timeout.ms", NULL},
+	{"enable.gapless.guarantee", NULL},
+	{"enable.idempotence", NULL},
+	{"linger.ms", "linger"},
+	{"log.queue", NULL},
+	{"max.in.flight", NULL},
+	{"max.in.flight.requests.per.connection", NULL},
+	{"message.max.bytes", "message_max"},
+	{"message.send.max.retries", NULL},
+	{"message.timeout.ms", NULL},
+	{"metadata.broker.list", "brokers"},
+	{"partitioner", "partition"},
+	{"queue.buffering.max.kbytes", NULL},
+	{"queue.buffering.max.messages", NULL},
+	{"queue.buffering.max.ms", "linger"},
+	{"queuing.strategy", NULL},
+	{"request.required.acks", NULL},
+	{"retries", NULL},
+	{"transactional.id", NULL},
 };
+
+bool dp_kafka_reserved(const char *property, const char **key)
+{
+	for (size_t i = 0; i < sizeof(reserved) / sizeof(reserved[0]); i++) {
+		if (strcmp(property, reserved[i].property) != 0)
+			continue;
+		*key = reserved[i].key;
+		return true;
+	}
+	return false;
+}
 
 static int32_t by_worker(const rd_kafka_topic_t *topic, const void *key, size_t key_bytes,
 	int32_t partitions, void *topic_opaque, void *opaque)
@@ -58,15 +80,13 @@ static bool set_users(
 	rd_kafka_conf_t *conf, const struct dp_kafka_config *config, char *why, size_t size)
 {
 	for (uint32_t i = 0; i < config->property_count; i++) {
-		const char *key = config->properties[i].key;
+		const char *property = config->properties[i].key, *key;
 
-		for (size_t r = 0; r < sizeof(reserved) / sizeof(reserved[0]); r++) {
-			if (strcmp(key, reserved[r]) != 0)
-				continue;
-			snprintf(why, size,
-				"kafka property %s: set by penstock, delivery depends on it", key);
-			return false;
-		}
+		if (!dp_kafka_reserved(property, &key))
+			continue;
+		snprintf(why, size, "kafka property %s: set by penstock, delivery depends on it",
+			property);
+		return false;
 	}
 	return set_all(conf, config->properties, config->property_count, why, size);
 }
@@ -75,7 +95,7 @@ rd_kafka_conf_t *dp_kafka_conf(
 	const struct dp_kafka_config *config, bool with_brokers, char *why, size_t size)
 {
 	rd_kafka_conf_t *conf = rd_kafka_conf_new();
-	char linger[32];
+	char linger[32], message_max[32];
 	const struct dp_kafka_property defaults[] = {
 		{"client.id", "penstock"},
 		{"partitioner", "murmur2_random"},
@@ -93,12 +113,17 @@ rd_kafka_conf_t *dp_kafka_conf(
 		{"log.queue", "true"},
 	};
 	const struct dp_kafka_property brokers = {"bootstrap.servers", config->brokers};
+	const struct dp_kafka_property max = {"message.max.bytes", message_max};
+	const struct dp_kafka_property compression = {"compression.type", config->compression};
 
+	snprintf(message_max, sizeof(message_max), "%" PRIu64, config->message_max_bytes);
 	snprintf(linger, sizeof(linger), "%" PRId64 ".%03" PRId64, config->linger_ns / 1000000,
 		config->linger_ns / 1000 % 1000);
 	if (!set_all(conf, defaults, sizeof(defaults) / sizeof(defaults[0]), why, size) ||
 		!set_users(conf, config, why, size) ||
 		!set_all(conf, ours, sizeof(ours) / sizeof(ours[0]), why, size) ||
+		(config->message_max_bytes && !set(conf, &max, why, size)) ||
+		(config->compression && !set(conf, &compression, why, size)) ||
 		(with_brokers && !set(conf, &brokers, why, size))) {
 		rd_kafka_conf_destroy(conf);
 		return NULL;

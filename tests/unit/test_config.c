@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "control/config/config.h"
+#include "control/config/kafka.h"
 #include "control/config/scalar.h"
 #include "dataplane/journal/schema.h"
 
@@ -282,6 +283,8 @@ static const struct broken table[] = {
 		"outputs[2].properties.acks", "delivery depends on it"},
 	{"topic: blocks", "topic: blocks\n    properties: {linger.ms: 1}", 44,
 		"outputs[2].properties.linger.ms", "set by the key linger"},
+	{"topic: blocks", "topic: blocks\n    properties: {log.queue: 1}", 44,
+		"outputs[2].properties.log.queue", "delivery depends on it"},
 	{"topic: blocks", "topic: blocks\n    properties: {a: [1]}", 44, "outputs[2].properties.a",
 		"must be text"},
 	{"topic: blocks", "topic: blocks\n    compression: rar", 44, "outputs[2].compression",
@@ -506,6 +509,27 @@ Test(config, all_errors_come_at_once_in_order)
 	cr_expect_str_eq(errors.list[0].path, "nam");
 	cr_expect_str_eq(errors.list[1].path, "journal.dir");
 	ctl_errors_free(&errors);
+}
+
+/* What only librdkafka knows: each output's, with the line. */
+Test(config, properties_that_librdkafka_refuses_have_a_place)
+{
+	char *once = replaced(
+		"    topic: blocks\n", "    topic: blocks\n    properties: {no.such.thing: 1}\n");
+	char *text = replaced_in(once, "    topics: {readings: r, windows: w}\n",
+		"    topics: {readings: r, windows: w}\n    properties:\n      nor.such: 1\n");
+	struct ctl_errors errors = {0};
+	struct ctl_config *config;
+
+	cr_assert_eq(ctl_config_parse(text, strlen(text), "box.yaml", &config, &errors), 0);
+	cr_assert_eq(ctl_kafka_check(config, &errors), -EINVAL);
+	cr_expect_eq(errors.count, 2);
+	cr_expect(has_error(&errors, 40, "outputs[1]", "nor.such"));
+	cr_expect(has_error(&errors, 46, "outputs[2]", "no.such.thing"));
+	ctl_config_free(config);
+	ctl_errors_free(&errors);
+	free(once);
+	free(text);
 }
 
 Test(config, errors_print_as_file_line_column_key)

@@ -302,14 +302,12 @@ Test(kafka, packed_block_follows_its_schema, .timeout = 60)
 
 Test(kafka, too_large_is_refused_for_good, .timeout = 60)
 {
-	struct dp_kafka_property small = {"message.max.bytes", "1000"};
 	char payload[2001];
 	struct world w;
 	struct dp_message m;
 
 	open_world(&w);
-	w.config.properties = &small;
-	w.config.property_count = 1;
+	w.config.message_max_bytes = 1000;
 	open_output(&w);
 	memset(payload, 'x', 2000);
 	payload[2000] = 0;
@@ -391,16 +389,20 @@ Test(kafka, properties_are_checked)
 	static const struct {
 		struct dp_kafka_property p;
 		const char *why;
-	} t[] = {{{"no.such.thing", "1"}, "no.such.thing"}, {{"compression.type", "rar"}, "rar"},
+	} t[] = {{{"no.such.thing", "1"}, "no.such.thing"},
+		{{"batch.num.messages", "rar"}, "batch.num.messages"},
 		{{"acks", "1"}, "delivery depends on it"},
+		{{"compression.type", "lz4"}, "set by penstock"},
 		{{"enable.idempotence", "false"}, "delivery depends on it"},
 		{{"max.in.flight", "100"}, "max.in.flight"}};
-	struct dp_kafka_property good = {"compression.type", "lz4"};
+	struct dp_kafka_property good = {"batch.num.messages", "100"};
 	struct dp_kafka_config config = {.brokers = "localhost:1",
 		.topic = "t",
 		.form = DP_FORM_JSON,
 		.partition = DP_KAFKA_BY_SENSOR,
 		.linger_ns = 1500000,
+		.compression = "lz4",
+		.message_max_bytes = 1000,
 		.properties = &good,
 		.property_count = 1};
 	char why[256] = "";
