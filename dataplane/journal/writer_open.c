@@ -6,7 +6,7 @@
 #include "dataplane/journal/schema.h"
 #include "dataplane/journal/writer_impl.h"
 
-enum { MEMORY_BYTES_MAX = 256 << 20 };
+enum { MEMORY_BYTES = 256 << 20, MEMORY_SEGMENTS = 4 };
 
 /* Most blocks that the rings can hold: each takes a page at least. */
 static uint64_t blocks_max(const struct dp_writer_setup *setup)
@@ -67,6 +67,14 @@ static int take_recovery(struct dp_writer *w, const struct dp_recovery *r)
 	return 0;
 }
 
+/* Room for the next segment while outputs still read in others, however large they are. */
+static uint64_t memory_bytes_max(uint64_t segment_bytes)
+{
+	uint64_t n = MEMORY_SEGMENTS * segment_bytes;
+
+	return n > MEMORY_BYTES ? n : MEMORY_BYTES;
+}
+
 static int set_up(struct dp_writer *w, const struct dp_writer_setup *setup)
 {
 	int rc = take_schema(w, setup->streams);
@@ -79,7 +87,7 @@ static int set_up(struct dp_writer *w, const struct dp_writer_setup *setup)
 	if (w->config.sync == DP_SYNC_OFF) {
 		w->config.retention_ns = 0;
 		if (w->config.bytes_max == 0)
-			w->config.bytes_max = MEMORY_BYTES_MAX;
+			w->config.bytes_max = memory_bytes_max(w->config.segment_bytes);
 	}
 	if (w->config.segment_bytes < DP_SEGMENT_BYTES_MIN ||
 		w->config.segment_bytes > DP_SEGMENT_BYTES_MAX || !blocks_fit(w))

@@ -257,6 +257,33 @@ Test(writer, off_keeps_what_outputs_need_in_memory)
 	dp_io_memory_close(memory);
 }
 
+/* Two segments of this size are more than what `off` takes by default. */
+Test(writer, off_has_room_for_large_segments)
+{
+	struct dp_io_memory *memory;
+	struct world *w = world_new(DP_SYNC_OFF);
+	const struct dp_writer_stats *s;
+
+	w->config.segment_bytes = 129 << 20;
+	cr_assert_eq(dp_io_memory_open(&memory, &w->io), 0);
+	cr_assert_eq(world_start(w), 0);
+	s = dp_writer_stats(w->writer);
+	dp_writer_need(w->writer, 0, 1);
+	for (uint32_t i = 0; i < 2000 && stat_of(&s->segments_made) < 2; i++) {
+		for (uint32_t k = 0; k < 100; k++) {
+			cr_assert(dp_log_room(&w->logs[0], SAMPLE_GROUP_BYTES));
+			sample_group(&w->logs[0], &w->streams, k);
+			dp_log_seal(&w->logs[0], 0, true);
+		}
+		for (uint32_t k = 0; k < 1000 && !dp_writer_idle(w->writer); k++)
+			dp_writer_step(w->writer, &w->now);
+	}
+	cr_expect_eq(stat_of(&s->segments_made), 2);
+	cr_expect_eq(stat_of(&s->state), DP_WRITER_OK);
+	world_free(w);
+	dp_io_memory_close(memory);
+}
+
 /* Marks of counters and raises of open alerts stay, whichever worker they are of; not at any price.
  */
 Test(writer, keeps_what_a_start_would_need)
