@@ -109,6 +109,7 @@ static bool stop_writer(struct ctl_daemon *d, bool *hurry)
 	const struct wait idle = {writer_ended, WRITE_NS, false};
 	bool written;
 
+	dp_writer_drain(d->writer.writer);
 	atomic_store(&d->writer.end, CTL_END_DRAINED);
 	dp_parker_wake(&d->writer.parker);
 	written = wait_for(d, &idle, hurry);

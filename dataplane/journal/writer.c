@@ -309,13 +309,19 @@ static bool write_group(struct dp_writer *w, const struct dp_now *now)
 	return true;
 }
 
+/* What lazy lets gather before a sync; nothing when the writer is to come to its end. */
+static int64_t sync_interval(const struct dp_writer *w)
+{
+	return atomic_load_explicit(&w->drain, memory_order_relaxed) ? 0
+								     : w->config.sync_interval_ns;
+}
+
 static bool sync_due(const struct dp_writer *w, const struct dp_now *now)
 {
 	if (w->syncing != DP_SYNC_OF_NOTHING || w->written_index == w->durable_index)
 		return false;
 	return w->config.sync != DP_SYNC_LAZY || w->written_index <= w->redo_until ||
-	       now->steady_ns - w->unsynced_since_ns >= w->config.sync_interval_ns ||
-	       ring_presses(w);
+	       now->steady_ns - w->unsynced_since_ns >= sync_interval(w) || ring_presses(w);
 }
 
 static bool run(struct dp_writer *w, const struct dp_now *now)
@@ -407,8 +413,14 @@ int64_t dp_writer_deadline(const struct dp_writer *w)
 	if (w->phase == DP_PHASE_MAKE)
 		due = w->retry_at_ns;
 	else if (w->written_index != w->durable_index && w->syncing == DP_SYNC_OF_NOTHING)
-		due = w->unsynced_since_ns + w->config.sync_interval_ns;
+		due = w->unsynced_since_ns + sync_interval(w);
 	return due < at ? due : at;
+}
+
+void dp_writer_drain(struct dp_writer *w)
+{
+	/* whoever asks wakes the writer behind it */
+	atomic_store_explicit(&w->drain, true, memory_order_relaxed);
 }
 
 bool dp_writer_idle(const struct dp_writer *w)

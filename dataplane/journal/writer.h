@@ -80,6 +80,9 @@ bool dp_writer_step(struct dp_writer *w, const struct dp_now *now);
 /* Steady time at which the writer has something to do by itself; INT64_MAX: only when woken. */
 int64_t dp_writer_deadline(const struct dp_writer *w);
 
+/* From now on nothing waits for the lazy sync's interval: a clean stop. Any thread. */
+void dp_writer_drain(struct dp_writer *w);
+
 /* True when all that was sealed is durable (off: written) and nothing is under way. */
 bool dp_writer_idle(const struct dp_writer *w);
 

@@ -79,6 +79,7 @@ struct dp_writer {
 	uint32_t old_count, old_max;
 	uint64_t old_bytes;
 
+	_Atomic bool drain; /* any thread: sets; writer: reads */
 	_Atomic uint64_t need[DP_OUTPUTS_MAX + 1];
 	struct dp_writer_stats stats;
 };

@@ -364,6 +364,7 @@ bool world_stop(struct world *w)
 		ask(w, DP_WORKER_FINISH);
 		return false;
 	}
+	dp_writer_drain(w->writer);
 	if (!dp_writer_idle(w->writer) || (w->sim->calm && !world_drained(w)))
 		return false;
 	world_check_settled(w);

@@ -172,6 +172,29 @@ Test(writer, lazy_is_readable_at_once_and_released_with_the_sync)
 	world_free(w);
 }
 
+/* A stop has ten seconds: it must not wait for an interval of a minute. */
+Test(writer, drain_does_not_wait_for_the_lazy_sync)
+{
+	struct world *w = world_new(DP_SYNC_LAZY);
+
+	w->config.sync_interval_ns = 60 * DP_NS_PER_S;
+	cr_assert_eq(world_start(w), 0);
+	world_put(w, 0, 3);
+	while (dp_writer_step(w->writer, &w->now))
+		;
+	cr_expect(!dp_writer_idle(w->writer));
+	dp_writer_drain(w->writer);
+	cr_expect_leq(dp_writer_deadline(w->writer), w->now.steady_ns);
+	while (dp_writer_step(w->writer, &w->now))
+		;
+	cr_expect(dp_writer_idle(w->writer));
+	cr_expect_eq(world_stop(w), 0);
+	cr_assert_eq(world_start(w), 0);
+	cr_expect(w->recovery->clean);
+	cr_expect_eq(world_check(w, "drained"), 3);
+	world_free(w);
+}
+
 Test(writer, full_blocks_until_outputs_have_gone_on)
 {
 	struct world *w = world_new(DP_SYNC_ALWAYS);
