@@ -6,6 +6,8 @@
 
 #include "dataplane/journal/recover_impl.h"
 
+enum { LOAD_TRIES = 3 };
+
 bool dp_recover_grow(void *array, uint32_t count, uint32_t *max, size_t size)
 {
 	void *old, *grown;
@@ -199,13 +201,15 @@ static bool parse_hex(const char *text, ssize_t n, const char *ends, uint64_t *o
 	return true;
 }
 
-/* 1: read; 0: missing or not ours to understand; -1. */
+/* 1: read; 0: missing, unreadable or not ours to understand; -1. */
 static int load_numbers(struct dp_recovering *r, const char *name, const char *ends, uint64_t *out)
 {
 	char text[64];
-	ssize_t n = dp_io_load(&r->io, name, text, sizeof(text));
+	ssize_t n = -EIO;
 
-	if (n == -ENOENT || n == -EFBIG)
+	for (int i = 0; i < LOAD_TRIES && n == -EIO; i++)
+		n = dp_io_load(&r->io, name, text, sizeof(text));
+	if (n == -ENOENT || n == -EFBIG || n == -EIO)
 		return 0;
 	if (n < 0)
 		return dp_recover_failed(r, DP_RECOVER_IO, (int)n, "read", name);

@@ -66,8 +66,7 @@ static void keep_fault(
 {
 	char name[64];
 	char *buf = malloc(f->bytes);
-	ssize_t n = buf ? s->io.ops->pread(s->io.ctx, s->handle, buf, f->bytes, DP_LP_OFFSET(f->lp))
-			: 0;
+	ssize_t n = buf ? dp_segment_read(s, buf, f->bytes, DP_LP_OFFSET(f->lp)) : 0;
 
 	snprintf(name, sizeof(name), "quarantine-%016" PRIx64 "-%08" PRIx32 ".bin",
 		DP_LP_SERIAL(f->lp), DP_LP_OFFSET(f->lp));

@@ -16,6 +16,8 @@ enum {
 	HEAD_BYTES = sizeof(struct dp_segment_head),
 	COPY_MAX = (HEAD_BYTES + DP_SCHEMA_BYTES_MAX + DP_DISK_ALIGN - 1) & ~(DP_DISK_ALIGN - 1),
 	FOOTER_CHUNK = 1 << 18,
+	READ_TRIES = 3,
+	UNREADABLE = 0xee, /* not zero: something may have been there */
 };
 
 static const char name_end[] = ".seg";
@@ -55,6 +57,54 @@ static uint64_t hash_without(const char *at, size_t bytes, size_t hash_at, uint6
 	XXH3_64bits_update(&state, zeros, sizeof(zeros));
 	XXH3_64bits_update(&state, at + hash_at + 8, bytes - hash_at - 8);
 	return XXH3_64bits_digest(&state);
+}
+
+/* ---- reading ---- */
+
+/* A place counts as bad only when it stays so. */
+static ssize_t read_tried(const struct dp_segment *s, void *buf, size_t n, uint64_t offset)
+{
+	ssize_t got = -EIO;
+
+	for (int i = 0; i < READ_TRIES && got == -EIO; i++)
+		got = s->io.ops->pread(s->io.ctx, s->handle, buf, n, offset);
+	return got;
+}
+
+/* The disk still answers: what cannot be read is a place on it. */
+static bool answers(const struct dp_segment *s)
+{
+	char byte;
+
+	return s->io.ops->pread(s->io.ctx, s->handle, &byte, 1, 0) >= 0 ||
+	       s->io.ops->pread(s->io.ctx, s->handle, &byte, 1, s->head.copy_bytes) >= 0;
+}
+
+ssize_t dp_segment_read(const struct dp_segment *s, void *buf, size_t n, uint64_t offset)
+{
+	ssize_t got = s->io.ops->pread(s->io.ctx, s->handle, buf, n, offset);
+	size_t done = 0;
+	bool bad = false;
+
+	if (got != -EIO || !answers(s))
+		return got;
+	while (done < n) {
+		size_t page = DP_DISK_ALIGN - (offset + done) % DP_DISK_ALIGN;
+
+		page = page < n - done ? page : n - done;
+		got = read_tried(s, (char *)buf + done, page, offset + done);
+		if (got < 0 && got != -EIO)
+			return got;
+		if (got == -EIO) {
+			memset((char *)buf + done, UNREADABLE, page);
+			got = (ssize_t)page;
+			bad = true;
+		}
+		done += (size_t)got;
+		if ((size_t)got < page) /* the file's end */
+			break;
+	}
+	return bad && !answers(s) ? -EIO : (ssize_t)done;
 }
 
 /* ---- headers ---- */
@@ -109,13 +159,13 @@ static enum copy_verdict judge_copy(const char *copy, size_t bytes, uint64_t ser
 
 /*
  * Reads the copy at that offset, if there is one. 0 with *verdict; *out is the copy when it is
- * good; -errno.
+ * good; -EIO: the place cannot be read; other -errno.
  */
 static int read_copy(const struct dp_segment *s, uint64_t offset, uint64_t serial,
 	enum copy_verdict *verdict, char **out)
 {
 	struct dp_segment_head h;
-	ssize_t n = s->io.ops->pread(s->io.ctx, s->handle, &h, sizeof(h), offset);
+	ssize_t n = read_tried(s, &h, sizeof(h), offset);
 	char *copy;
 
 	*verdict = COPY_BAD;
@@ -128,7 +178,7 @@ static int read_copy(const struct dp_segment *s, uint64_t offset, uint64_t seria
 	copy = malloc(h.copy_bytes);
 	if (!copy)
 		return -ENOMEM;
-	n = s->io.ops->pread(s->io.ctx, s->handle, copy, h.copy_bytes, offset);
+	n = read_tried(s, copy, h.copy_bytes, offset);
 	if (n == (ssize_t)h.copy_bytes)
 		*verdict = judge_copy(copy, h.copy_bytes, serial);
 	if (*verdict == COPY_GOOD)
@@ -141,18 +191,21 @@ static int read_copy(const struct dp_segment *s, uint64_t offset, uint64_t seria
 /* Finds a good copy: the first at 0, the second at the page that it says itself. */
 static int find_copy(struct dp_segment *s, uint64_t serial)
 {
-	bool newer = false;
+	bool newer = false, read = s->file_bytes == 0;
 
 	for (uint64_t at = 0; at <= COPY_MAX && at < s->file_bytes; at += DP_DISK_ALIGN) {
 		enum copy_verdict verdict;
 		int rc = read_copy(s, at, serial, &verdict, &s->copy);
 
-		if (rc)
+		if (rc && rc != -EIO)
 			return rc;
-		if (verdict == COPY_GOOD)
+		if (rc == 0 && verdict == COPY_GOOD)
 			return 0;
+		read |= rc == 0;
 		newer |= verdict == COPY_NEWER;
 	}
+	if (!read)
+		return -EIO;
 	return newer ? -EPROTO : -EBADMSG;
 }
 
@@ -266,7 +319,7 @@ static bool entries_possible(const struct dp_footer *f, uint32_t start)
 static int read_footer(const struct dp_segment *s, uint64_t at, struct dp_footer **out)
 {
 	struct dp_footer h, *f;
-	ssize_t n = s->io.ops->pread(s->io.ctx, s->handle, &h, sizeof(h), at);
+	ssize_t n = dp_segment_read(s, &h, sizeof(h), at);
 
 	*out = NULL;
 	if (n < 0)
@@ -280,7 +333,7 @@ static int read_footer(const struct dp_segment *s, uint64_t at, struct dp_footer
 	f = malloc(h.bytes);
 	if (!f)
 		return -ENOMEM;
-	n = s->io.ops->pread(s->io.ctx, s->handle, f, h.bytes, at);
+	n = dp_segment_read(s, f, h.bytes, at);
 	if (n == (ssize_t)h.bytes &&
 		hash_without((const char *)f, h.bytes, offsetof(struct dp_footer, hash),
 			s->head.salt) == h.hash &&
@@ -325,7 +378,7 @@ int dp_footer_load(const struct dp_segment *s, struct dp_footer **out)
 		ssize_t n;
 
 		memset(buf, 0, FOOTER_CHUNK);
-		n = s->io.ops->pread(s->io.ctx, s->handle, buf, end - from, from);
+		n = dp_segment_read(s, buf, end - from, from);
 		rc = n < 0 ? (int)n : search_back(s, buf, from, (end - from) / DP_DISK_ALIGN, out);
 		end = from;
 	}

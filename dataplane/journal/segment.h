@@ -85,11 +85,18 @@ struct dp_segment {
 
 /*
  * Opens the file `name`. serial 0: whatever its header says, else it must be that. 0; -ENOENT;
- * -EBADMSG: no good header copy; -EPROTO: of a newer format; other -errno of the disk.
+ * -EBADMSG: no good header copy; -EPROTO: of a newer format; other -errno of the disk, -EIO when
+ * nothing where a header may be can be read.
  */
 int dp_segment_open(
 	const struct dp_io *io, const char *name, uint64_t serial, struct dp_segment *out);
 void dp_segment_close(struct dp_segment *s);
+
+/*
+ * As pread, but a bad place on the disk is damage like any other: pages that cannot be read come as
+ * 0xee, as long as the file can be read elsewhere.  -EIO: nowhere, it is the disk that refuses.
+ */
+ssize_t dp_segment_read(const struct dp_segment *s, void *buf, size_t n, uint64_t offset);
 
 /* Only the header of that serial's segment; errors as above. */
 int dp_segment_peek(const struct dp_io *io, uint64_t serial, struct dp_segment_head *out);

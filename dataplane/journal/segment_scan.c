@@ -36,7 +36,7 @@ static int view_at(
 	if (want > end - offset)
 		want = end - offset;
 	v->bytes = 0;
-	got = s->io.ops->pread(s->io.ctx, s->handle, v->buf, want, offset);
+	got = dp_segment_read(s, v->buf, want, offset);
 	if (got < 0)
 		return (int)got;
 	v->at = offset;

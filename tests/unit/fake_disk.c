@@ -74,6 +74,9 @@ static ssize_t fake_pread(void *ctx, int h, void *buf, size_t n, uint64_t offset
 		return 0;
 	if (n > f->bytes - offset)
 		n = f->bytes - offset;
+	if (f->name[0] && strcmp(f->name, d->bad_name) == 0 &&
+		offset < d->bad_from + d->bad_bytes && d->bad_from < offset + n)
+		return -EIO;
 	memcpy(buf, f->data + offset, n);
 	return (ssize_t)n;
 }

@@ -21,6 +21,9 @@ struct fake_disk {
 	int fail;    /* every call returns this, if not 0 */
 	int syncing; /* file + 1; 0: none */
 	int polls;   /* until the running sync has ended */
+	/* bytes that cannot be read; in no file: "" */
+	char bad_name[FAKE_NAME_BYTES];
+	size_t bad_from, bad_bytes;
 };
 
 void fake_disk_io(struct fake_disk *d, struct dp_io *io);

@@ -178,6 +178,29 @@ Test(reader, disk_that_refuses_skips_nothing)
 	world_free(w);
 }
 
+/* The same for a single sector would be for ever: it is damage. */
+Test(reader, unreadable_sector_is_skipped)
+{
+	struct world *w = world_new(DP_SYNC_ALWAYS);
+	struct dp_reader_block b;
+	struct dp_reader *r;
+	uint32_t count = 0;
+
+	cr_assert_eq(world_start(w), 0);
+	put_and_run(w, 6, 90);
+	strcpy(w->disk.bad_name, "0000000000000001.seg");
+	w->disk.bad_from = 20 * DP_DISK_ALIGN;
+	w->disk.bad_bytes = 2 * DP_DISK_ALIGN;
+	r = open_at(w, 0);
+	while (dp_reader_next(r, readable(w), &b) == 1)
+		count++;
+	cr_expect_eq(count, 538);
+	cr_expect_eq(dp_reader_counts(r)->damaged_regions, 1);
+	cr_expect_eq(dp_reader_counts(r)->quarantined_records, 2 * SAMPLE_RECORDS);
+	dp_reader_close(r);
+	world_free(w);
+}
+
 Test(reader, place_in_a_freed_segment_goes_on_in_the_oldest)
 {
 	struct world *w = world_new(DP_SYNC_ALWAYS);

@@ -276,6 +276,68 @@ Test(recover, flipped_bits_cost_their_block)
 	}
 }
 
+static void make_unreadable(struct world *w, const char *name, size_t from, size_t bytes)
+{
+	strcpy(w->disk.bad_name, name);
+	w->disk.bad_from = from;
+	w->disk.bad_bytes = bytes;
+}
+
+/* A sector that the disk refuses to read costs what a flipped bit costs, and prevents no start. */
+Test(recover, unreadable_sectors_cost_what_lies_in_them)
+{
+	static const struct {
+		uint32_t page, pages;
+		uint32_t blocks; /* that are left of 6 */
+		uint64_t lost;	 /* as recovery counts them when the segment had no footer */
+		bool aside;
+	} table[] = {
+		{0, 1, 6, 0, false}, /* a header copy */
+		{1, 1, 6, 0, false}, /* the other */
+		{0, 2, 0, 0, true},  /* both */
+		{2, 1, 5, 1, false}, /* a block */
+		{4, 2, 4, 2, false}, /* two */
+		{8, 1, 6, 0, false}, /* the footer; room when there is none */
+		{9, 3, 6, 0, false},
+	};
+
+	for (size_t i = 0; i < 2 * sizeof(table) / sizeof(table[0]); i++) {
+		bool clean = i % 2;
+		struct world *w = lived(DP_SYNC_ALWAYS, 6, 1, clean);
+		char what[32];
+
+		snprintf(what, sizeof(what), "row %zu, clean %d", i / 2, clean);
+		make_unreadable(w, "0000000000000001.seg", table[i / 2].page * DP_DISK_ALIGN + 512,
+			(table[i / 2].pages - 1) * DP_DISK_ALIGN + 512);
+		w->lives[0][0].damaged = w->lives[0][1].damaged = 1;
+		start_again(w, what);
+		cr_expect_eq(world_count(w, NULL), table[i / 2].blocks, "%s", what);
+		cr_expect_eq(exists(w, "quarantine-0000000000000001.bin"), table[i / 2].aside, "%s",
+			what);
+		if (!clean)
+			cr_expect_eq(w->recovery->quarantined_records,
+				table[i / 2].lost * SAMPLE_RECORDS, "%s", what);
+		world_kill(w, true);
+		start_again(w, what);
+		cr_expect_eq(world_count(w, NULL), table[i / 2].blocks, "%s, again", what);
+		world_free(w);
+	}
+}
+
+Test(recover, unreadable_small_files_are_lost_ones)
+{
+	static const char *const names[] = {"appliance", "epoch"};
+
+	for (size_t i = 0; i < 2; i++) {
+		struct world *w = lived(DP_SYNC_ALWAYS, 2, 2, true);
+
+		make_unreadable(w, names[i], 0, 1);
+		start_again(w, names[i]);
+		cr_expect_eq(world_check(w, names[i]), 4);
+		world_free(w);
+	}
+}
+
 Test(recover, one_header_copy_is_enough)
 {
 	for (uint32_t copy = 0; copy < 2; copy++) {
