@@ -26,6 +26,8 @@ static const char *storage_advice(int err)
 	case ENOSPC:
 	case EDQUOT:
 		return "the disk is full: free space, or name another journal.dir";
+	case EOVERFLOW:
+		return "move the directory away; a new one is begun";
 	case ENOENT:
 	case ENOTDIR:
 		return "journal.dir must be a directory, or one that can be made";

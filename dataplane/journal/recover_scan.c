@@ -6,7 +6,10 @@
 
 #include "dataplane/journal/recover_impl.h"
 
-enum { LOAD_TRIES = 3 };
+enum {
+	LOAD_TRIES = 3,
+	SERIAL_JUMP_MAX = 1 << 24, /* segments that one run may have made and lost the headers of */
+};
 
 bool dp_recover_grow(void *array, uint32_t count, uint32_t *max, size_t size)
 {
@@ -41,8 +44,6 @@ static int note_name(void *arg, const char *name)
 	if (!dp_recover_grow(&r->segments, r->segment_count, &r->segment_max, sizeof(*r->segments)))
 		return -ENOMEM;
 	r->segments[r->segment_count++] = (struct dp_scan_segment){.serial = serial};
-	if (serial > r->max_serial)
-		r->max_serial = serial;
 	return 0;
 }
 
@@ -247,6 +248,31 @@ static int check_appliance(struct dp_recovering *r, const struct dp_scan_segment
 	return dp_recover_failed(r, DP_RECOVER_FOREIGN, 0, "appliance", name);
 }
 
+/*
+ * A serial is never given twice, but a name alone is no proof that it was given: one far beyond all
+ * others would use up the 32 bits that a log position has for it.
+ */
+static int find_max_serial(struct dp_recovering *r)
+{
+	uint64_t max = r->stored_serial;
+	char name[DP_SEGMENT_NAME_BYTES];
+
+	for (uint32_t i = 0; i < r->segment_count; i++) {
+		const struct dp_scan_segment *s = &r->segments[i];
+
+		if (s->serial > max && (!s->bad || s->serial - max <= SERIAL_JUMP_MAX))
+			max = s->serial;
+	}
+	/* one for the end of the log written again, one for this run */
+	if (max > UINT32_MAX - 2) {
+		dp_segment_name(name, max);
+		return dp_recover_failed(
+			r, DP_RECOVER_IO, -EOVERFLOW, "no serial is left behind", name);
+	}
+	r->max_serial = max;
+	return 0;
+}
+
 int dp_recover_scan(struct dp_recovering *r)
 {
 	int rc = r->io.ops->list(r->io.ctx, note_name, r);
@@ -266,7 +292,5 @@ int dp_recover_scan(struct dp_recovering *r)
 		if (s->epoch_max > r->out->last_epoch)
 			r->out->last_epoch = s->epoch_max;
 	}
-	if (r->stored_serial <= UINT32_MAX && r->max_serial < r->stored_serial)
-		r->max_serial = r->stored_serial;
-	return 0;
+	return find_max_serial(r);
 }

@@ -202,6 +202,8 @@ int dp_writer_head(struct dp_writer *w, const struct dp_now *now)
 	size_t bytes;
 	int rc;
 
+	if (w->next_serial > UINT32_MAX) /* a log position has 32 bits for it */
+		return -EOVERFLOW;
 	*h = (struct dp_segment_head){
 		.serial = w->next_serial++,
 		.salt = dp_io_random(&w->io),

@@ -415,6 +415,42 @@ Test(recover, copied_segment_doubles_nothing)
 	world_free(w);
 }
 
+static void make_file(struct world *w, const char *name, const char *text)
+{
+	struct iovec iov = {(void *)text, strlen(text)};
+	int h;
+
+	w->io.ops->unlink(w->io.ctx, name);
+	h = w->io.ops->open(w->io.ctx, name, DP_IO_WRITE | DP_IO_CREATE);
+	cr_assert_geq(h, 0);
+	cr_assert_eq(w->io.ops->pwritev(w->io.ctx, h, &iov, 1, 0), 0);
+}
+
+/* The next segment would be 2^32, which no position in the log can name. */
+Test(recover, a_serial_at_the_end_of_its_range_is_not_followed)
+{
+	struct world *w = three_segments();
+
+	make_file(w, "00000000ffffffff.seg", "");
+	start_again(w, "empty file");
+	cr_expect_eq(w->recovery->next_serial, 4);
+	cr_expect_eq(world_check(w, "empty file"), 30);
+	cr_expect(exists(w, "quarantine-00000000ffffffff.bin"));
+	world_put(w, 0, 3);
+	world_run(w, 1000);
+	cr_assert_eq(world_stop(w), 0);
+	start_again(w, "again");
+	cr_expect_eq(world_check(w, "again"), 33);
+	cr_assert_eq(world_stop(w), 0);
+
+	make_file(w, "epoch", "0000000065530000 00000000ffffffff\n");
+	cr_expect_neq(world_start(w), 0);
+	cr_expect_eq(w->report.kind, DP_RECOVER_IO);
+	cr_expect_eq(w->report.error, EOVERFLOW);
+	cr_expect(strstr(w->report.what, "00000000ffffffff.seg"), "%s", w->report.what);
+	world_free(w);
+}
+
 Test(recover, damaged_footer_is_made_again)
 {
 	struct world *w = three_segments();
