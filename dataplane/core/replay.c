@@ -20,8 +20,7 @@ struct replayer {
 	const struct dp_stream_set *known; /* the set that `map` is for */
 	int32_t map[DP_STREAMS_MAX];	   /* index there -> index here, -1: gone or changed */
 	struct dp_replayed *out;
-	uint64_t dropped[DP_STREAMS_MAX + 1]; /* readings per stream of ours; last: of none */
-	uint64_t before[DP_COUNTER_COUNT];    /* totals of runs before `run` */
+	uint64_t before[DP_COUNTER_COUNT]; /* totals of runs before `run` */
 	struct run run;
 };
 
@@ -216,7 +215,6 @@ static void sensor_record(
 		note_place(dp_table_slot(&t.ws->table, t.slot), b, index);
 		apply(p, &t, rec);
 	} else if (rec->kind == DP_REC_READING) {
-		p->dropped[stream < 0 ? DP_STREAMS_MAX : stream]++;
 		*(stream < 0 ? &p->out->dropped_schema : &p->out->dropped_limit) += 1;
 	}
 }
@@ -291,12 +289,9 @@ static void append_gaps(struct replayer *p, const struct dp_recovery *r, const s
 		gap.count = r->quarantined_records;
 		dp_append_gap(a, &gap, now);
 	}
-	for (uint32_t i = 0; i <= DP_STREAMS_MAX; i++) {
-		if (!p->dropped[i])
-			continue;
+	if (p->out->dropped_schema) {
 		gap.reason = DP_GAP_SCHEMA;
-		gap.count = p->dropped[i];
-		gap.stream = i < DP_STREAMS_MAX ? (uint16_t)i : UINT16_MAX;
+		gap.count = p->out->dropped_schema;
 		dp_append_gap(a, &gap, now);
 	}
 }
