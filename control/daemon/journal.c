@@ -230,6 +230,11 @@ static int replay(struct ctl_daemon *d, const struct dp_now *now)
 			" readings not brought back because their stream has changed, of %" PRIu64
 			" for want of room (limits.memory)",
 			r->dropped_schema, r->dropped_limit);
+	if (r->damaged_records || r->damaged_regions)
+		ctl_log(CTL_WARNING,
+			"replay: %" PRIu64 " records of the log are damaged, in %" PRIu64
+			" places; %" PRIu64 " of them were not known before",
+			r->damaged_records, r->damaged_regions, r->damage_new);
 	if (r->unreadable_blocks)
 		ctl_log(CTL_WARNING, "replay: %" PRIu64 " blocks with records that make no sense",
 			r->unreadable_blocks);

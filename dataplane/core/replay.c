@@ -20,6 +20,11 @@ struct replayer {
 	const struct dp_stream_set *known; /* the set that `map` is for */
 	int32_t map[DP_STREAMS_MAX];	   /* index there -> index here, -1: gone or changed */
 	struct dp_replayed *out;
+	struct dp_reader_counts counts; /* of the log up to where we are */
+	/* what no gap record in the log tells of yet */
+	uint64_t untold_schema;		   /* readings */
+	uint64_t untold_damage;		   /* records */
+	uint64_t unreadable;		   /* records of good blocks that make no sense */
 	uint64_t before[DP_COUNTER_COUNT]; /* totals of runs before `run` */
 	struct run run;
 };
@@ -41,6 +46,30 @@ static void map_streams(struct replayer *p, const struct dp_stream_set *theirs)
 				p->map[i] = (int32_t)k;
 		}
 	}
+}
+
+/* ---- what could not be brought back ---- */
+
+/* Up to here so many records of the log were not found, or made no sense. */
+static void note_damage(struct replayer *p, uint64_t records)
+{
+	if (records <= p->out->damaged_records)
+		return;
+	p->untold_damage += records - p->out->damaged_records;
+	p->out->damaged_records = records;
+}
+
+/* An earlier start has told of what this one has found again: never of what comes behind it. */
+static void take_gap(struct replayer *p, const struct dp_rec_gap *g)
+{
+	uint64_t *untold = NULL;
+
+	if (g->reason == DP_GAP_SCHEMA)
+		untold = &p->untold_schema;
+	else if (g->reason == DP_GAP_DAMAGE)
+		untold = &p->untold_damage;
+	if (untold)
+		*untold -= g->count < *untold ? g->count : *untold;
 }
 
 /* ---- ledger ---- */
@@ -216,6 +245,7 @@ static void sensor_record(
 		apply(p, &t, rec);
 	} else if (rec->kind == DP_REC_READING) {
 		*(stream < 0 ? &p->out->dropped_schema : &p->out->dropped_limit) += 1;
+		p->untold_schema += stream < 0;
 	}
 }
 
@@ -229,6 +259,7 @@ static int each_block(void *arg, const struct dp_reader_block *in)
 	bool bad = false;
 
 	map_streams(p, in->streams);
+	note_damage(p, p->counts.quarantined_records + p->unreadable);
 	if (b->epoch != p->run.epoch) {
 		close_run(p);
 		p->run.epoch = b->epoch;
@@ -238,6 +269,8 @@ static int each_block(void *arg, const struct dp_reader_block *in)
 		if (rec->kind == DP_REC_MARK &&
 			((const struct dp_rec_mark *)rec)->what != DP_MARK_RETIRED)
 			take_mark(p, b->worker, (const struct dp_rec_mark *)rec);
+		else if (rec->kind == DP_REC_GAP)
+			take_gap(p, (const struct dp_rec_gap *)rec);
 		else if (rec->kind != DP_REC_RAW && rec->id_len && rec->stream != DP_REC_NO_STREAM)
 			sensor_record(p, b, index, rec);
 		index++;
@@ -245,6 +278,7 @@ static int each_block(void *arg, const struct dp_reader_block *in)
 	}
 	p->out->blocks++;
 	p->out->unreadable_blocks += bad;
+	p->unreadable += b->record_count - index;
 	return 0;
 }
 
@@ -284,16 +318,27 @@ static void append_gaps(struct replayer *p, const struct dp_recovery *r, const s
 		gap.count = crash_bound(p);
 		dp_append_gap(a, &gap, now);
 	}
-	if (r->quarantined_records || p->out->unreadable_blocks) {
+	if (p->untold_damage) {
 		gap.reason = DP_GAP_DAMAGE;
-		gap.count = r->quarantined_records;
+		gap.count = p->untold_damage;
 		dp_append_gap(a, &gap, now);
 	}
-	if (p->out->dropped_schema) {
+	if (p->untold_schema) {
 		gap.reason = DP_GAP_SCHEMA;
-		gap.count = p->out->dropped_schema;
+		gap.count = p->untold_schema;
 		dp_append_gap(a, &gap, now);
 	}
+}
+
+/* Damage behind the last block that was found shows only in what the log should hold. */
+static void count_damage(struct replayer *p, const struct dp_recovery *r)
+{
+	uint64_t first = r->segment_count ? r->segments[0].records_before : r->records;
+	uint64_t found = first + p->counts.records;
+
+	note_damage(p, (r->records > found ? r->records - found : 0) + p->unreadable);
+	p->out->damaged_regions = p->counts.damaged_regions;
+	p->out->damage_new = p->untold_damage;
 }
 
 static uint64_t arm_all(struct dp_worker *w, const struct dp_now *now)
@@ -336,7 +381,7 @@ int dp_workers_replay(struct dp_worker *workers, uint32_t count, const struct dp
 	p->count = count;
 	p->streams = workers[0].streams;
 	p->out = out;
-	err = dp_replay(io, r, each_block, p);
+	err = dp_replay(io, r, each_block, p, &p->counts);
 	if (err) {
 		free(p);
 		return err;
@@ -347,6 +392,7 @@ int dp_workers_replay(struct dp_worker *workers, uint32_t count, const struct dp
 	settle(p->before);
 	for (uint32_t i = 0; i < DP_COUNTER_COUNT; i++)
 		dp_count(&workers[0].counters, (enum dp_counter)i, p->before[i]);
+	count_damage(p, r);
 	append_gaps(p, r, now);
 	for (uint32_t i = 0; i < count; i++)
 		out->sensors += arm_all(&workers[i], now);

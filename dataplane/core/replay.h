@@ -1,7 +1,7 @@
 /*
  * Replay: the journal's records back into the workers' tables, before any thread runs (design:
- * time, windows, replay).  Emits nothing but gap records; facts (windows, alerts, retirements) are
- * taken as they were written.  Also finds out where the ledger stood.
+ * time, windows, replay).  Emits nothing but gap records, each loss in one; facts (windows, alerts,
+ * retirements) are taken as they were written.  Also finds out where the ledger stood.
  */
 #pragma once
 
@@ -17,6 +17,9 @@ struct dp_replayed {
 	uint64_t dropped_schema;      /* readings of streams that are gone or have changed */
 	uint64_t dropped_limit;	      /* readings of sensors that no longer fit */
 	uint64_t unreadable_blocks;   /* good hash, bad record: written by something else */
+	uint64_t damaged_regions;     /* of the log, in sealed segments too */
+	uint64_t damaged_records;     /* that were in them, or in unreadable blocks */
+	uint64_t damage_new;	      /* of these, records that no gap record told of yet */
 };
 
 /*

@@ -164,7 +164,8 @@ void dp_recovery_free(struct dp_recovery *r)
 }
 
 int dp_replay(const struct dp_io *io, const struct dp_recovery *r,
-	int (*each)(void *arg, const struct dp_reader_block *b), void *arg)
+	int (*each)(void *arg, const struct dp_reader_block *b), void *arg,
+	struct dp_reader_counts *counts)
 {
 	struct dp_reader_block b;
 	struct dp_reader *reader;
@@ -173,10 +174,12 @@ int dp_replay(const struct dp_io *io, const struct dp_recovery *r,
 	if (rc)
 		return rc;
 	while ((rc = dp_reader_next(reader, r->end_lp, &b)) == 1) {
+		*counts = *dp_reader_counts(reader);
 		rc = r->stop && r->stop(r->stop_arg) ? -ECANCELED : each(arg, &b);
 		if (rc)
 			break;
 	}
+	*counts = *dp_reader_counts(reader);
 	dp_reader_close(reader);
 	return rc;
 }

@@ -63,7 +63,9 @@ void dp_recovery_free(struct dp_recovery *r);
 
 /*
  * Calls each for every block from the oldest segment to end_lp, in log order, each position once.
- * 0, -errno of the disk, -ECANCELED when config->stop said so, or what `each` returned if not 0.
+ * *counts: up to and with that block, then of all; what was passed over is in it. 0, -errno of the
+ * disk, -ECANCELED when config->stop said so, or what `each` returned if not 0.
  */
 int dp_replay(const struct dp_io *io, const struct dp_recovery *r,
-	int (*each)(void *arg, const struct dp_reader_block *b), void *arg);
+	int (*each)(void *arg, const struct dp_reader_block *b), void *arg,
+	struct dp_reader_counts *counts);

@@ -178,12 +178,13 @@ static void check_found(struct world *w)
 	struct dp_io io = sim_disk_io(w->journal, true);
 	uint64_t oldest = w->recovery->segment_count ? DP_LP(w->recovery->segments[0].serial, 0)
 						     : w->recovery->end_lp;
+	struct dp_reader_counts counts;
 	int rc;
 
 	if (oldest < DP_LP(w->freed_below, 0))
 		oldest = DP_LP(w->freed_below, 0);
 	oracle_start(w->oracle);
-	rc = dp_replay(&io, w->recovery, each_found, w);
+	rc = dp_replay(&io, w->recovery, each_found, w, &counts);
 	sim_check(w->sim, rc == 0, "the log cannot be read after a start: %d", rc);
 	oracle_started(w->oracle, w->recovery->epoch, w->power_cut, oldest);
 	oracle_outputs_start(w->oracle, w->power_cut);
@@ -230,6 +231,10 @@ bool world_start(struct world *w, uint32_t workers)
 			w->workers, w->worker_count, &io, w->recovery, &w->sim->now, &replayed);
 	if (rc == 0)
 		world_check_restored(w);
+	if (rc == 0)
+		sim_check(w->sim, replayed.damaged_records == 0,
+			"%" PRIu64 " records are taken for damaged after a start",
+			replayed.damaged_records);
 	if (rc == 0)
 		rc = start_outputs(w);
 	sim_check(w->sim, rc == 0 || w->sim->dead || !w->sim->calm, "no start: %d", rc);

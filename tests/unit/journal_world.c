@@ -352,8 +352,9 @@ static int see_block(void *arg, const struct dp_reader_block *b)
 uint32_t world_check(struct world *w, const char *what)
 {
 	struct seen s = {.w = w, .what = what, .dense = true};
+	struct dp_reader_counts counts;
 
-	cr_assert_eq(dp_replay(&w->io, w->recovery, see_block, &s), 0, "%s", what);
+	cr_assert_eq(dp_replay(&w->io, w->recovery, see_block, &s, &counts), 0, "%s", what);
 	for (uint32_t i = 0; i < w->life_count; i++)
 		for (uint32_t k = 0; k < WORLD_WORKERS; k++)
 			cr_assert_geq(s.next[i][k], w->lives[i][k].released,

@@ -634,6 +634,7 @@ Test(recover, stop_is_obeyed_at_each_block)
 {
 	struct world *w = lived(DP_SYNC_ALWAYS, 6, 3, false);
 	long left = 0, n = 0, blocks = 0;
+	struct dp_reader_counts counts;
 
 	w->config.stop = stop_after;
 	w->config.stop_arg = &left;
@@ -644,7 +645,7 @@ Test(recover, stop_is_obeyed_at_each_block)
 	}
 	cr_expect_geq(n, 18, "once a block");
 	left = 7;
-	cr_expect_eq(dp_replay(&w->io, w->recovery, count_block, &blocks), -ECANCELED);
+	cr_expect_eq(dp_replay(&w->io, w->recovery, count_block, &blocks, &counts), -ECANCELED);
 	cr_expect_eq(blocks, 7);
 	w->recovery->stop = NULL;
 	world_check(w, "stopped");

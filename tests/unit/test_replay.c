@@ -14,7 +14,6 @@
 /* What the gap records of one start say, by reason. */
 struct told {
 	uint64_t count[DP_GAP_EXPIRED + 1];
-	uint32_t records;
 };
 
 static void no_wake_worker(void *arg, uint32_t other)
@@ -66,7 +65,6 @@ static struct told told_by(const struct dp_worker *worker, const struct dp_strea
 		if (rec->kind != DP_REC_GAP)
 			continue;
 		t.count[g->reason] += g->count;
-		t.records++;
 	}
 	cr_assert(!bad);
 	return t;
@@ -87,12 +85,42 @@ static struct told replay(struct world *w, const struct dp_stream_set *streams, 
 	return t;
 }
 
-static void begin(struct world *w)
+/* What the start has told is in the log, with another block; a clean stop and a start. */
+static void tell_and_start_again(struct world *w, const struct told *t)
 {
-	for (uint32_t i = 0; i < 2; i++)
-		w->streams.streams[i].state_hash =
-			dp_stream_state_hash(&w->streams.streams[i]);
+	struct dp_counters counters = {0};
+	struct dp_append a = {&w->logs[0], &w->streams.set, &counters};
+
+	world_put(w, 0, 1);
+	for (int reason = DP_GAP_CRASH; reason <= DP_GAP_EXPIRED; reason++) {
+		struct dp_gap gap = {
+			.reason = reason, .count = t->count[reason], .stream = UINT16_MAX};
+
+		if (gap.count)
+			dp_append_gap(&a, &gap, &w->now);
+	}
+	dp_log_seal(&w->logs[0], 0, true);
+	world_run(w, 1000);
+	cr_assert_eq(world_stop(w), 0);
 	cr_assert_eq(world_start(w), 0);
+}
+
+/* A log of so many blocks of one segment, and a start behind it. */
+static void live(struct world *w, uint32_t blocks)
+{
+	cr_assert_eq(world_start(w), 0);
+	world_put(w, 0, blocks);
+	world_run(w, 1000);
+	cr_assert_eq(world_stop(w), 0);
+	cr_assert_eq(world_start(w), 0);
+}
+
+static void damage(struct world *w, uint32_t block)
+{
+	struct fake_file *f = (struct fake_file *)fake_disk_file(&w->disk, "0000000000000001.seg");
+
+	cr_assert(f);
+	f->data[(2 + block) * DP_DISK_ALIGN + 200] ^= 1;
 }
 
 /* The streams as the journal has them, with another unit in the first one's first field. */
@@ -121,11 +149,7 @@ Test(replay, what_does_not_fit_is_not_told_as_a_change_of_streams)
 	struct dp_replayed r;
 	struct told t;
 
-	begin(w);
-	world_put(w, 0, 5); /* a reading of each stream in each */
-	world_run(w, 1000);
-	cr_assert_eq(world_stop(w), 0);
-	begin(w);
+	live(w, 5); /* a reading of each stream in each */
 	t = replay(w, &w->streams.set, 0, &r);
 	cr_expect_eq(r.dropped_limit, 10);
 	cr_expect_eq(r.dropped_schema, 0);
@@ -136,4 +160,61 @@ Test(replay, what_does_not_fit_is_not_told_as_a_change_of_streams)
 	cr_expect_eq(r.dropped_schema, 5);
 	cr_expect_eq(t.count[DP_GAP_SCHEMA], 5);
 	world_free(w);
+}
+
+Test(replay, a_change_of_streams_is_told_once)
+{
+	struct world *w = world_new(DP_SYNC_ALWAYS);
+	struct dp_stream streams[2];
+	struct dp_stream_set other;
+	struct dp_replayed r;
+	struct told t;
+
+	live(w, 5);
+	other = changed(w, streams);
+	t = replay(w, &other, 4, &r);
+	cr_expect_eq(t.count[DP_GAP_SCHEMA], 5);
+	tell_and_start_again(w, &t); /* with one more of the old streams */
+	t = replay(w, &w->streams.set, 4, &r);
+	cr_expect_eq(t.count[DP_GAP_SCHEMA], 0, "the streams are the old ones again");
+	t = replay(w, &other, 4, &r);
+	cr_expect_eq(r.dropped_schema, 6);
+	cr_expect_eq(t.count[DP_GAP_SCHEMA], 1, "only what came since");
+	tell_and_start_again(w, &t);
+	tell_and_start_again(w, &(struct told){0});
+	t = replay(w, &other, 4, &r);
+	cr_expect_eq(r.dropped_schema, 8);
+	cr_expect_eq(t.count[DP_GAP_SCHEMA], 2);
+	world_free(w);
+}
+
+/* Sealed segments too: recovery does not look into them. */
+Test(replay, damage_is_told_once)
+{
+	static const uint32_t blocks[] = {0, 3, 5};
+
+	for (size_t i = 0; i < sizeof(blocks) / sizeof(blocks[0]); i++) {
+		struct world *w = world_new(DP_SYNC_ALWAYS);
+		struct dp_replayed r;
+		struct told t;
+
+		live(w, 6);
+		t = replay(w, &w->streams.set, 4, &r);
+		cr_expect_eq(t.count[DP_GAP_DAMAGE], 0);
+		damage(w, blocks[i]); /* in the first, in between, at the end of the log */
+		t = replay(w, &w->streams.set, 4, &r);
+		cr_expect_eq(t.count[DP_GAP_DAMAGE], SAMPLE_RECORDS, "block %u", blocks[i]);
+		cr_expect_eq(r.damaged_records, SAMPLE_RECORDS);
+		cr_expect_eq(r.damage_new, SAMPLE_RECORDS);
+		cr_expect_eq(r.damaged_regions, 1);
+		tell_and_start_again(w, &t);
+		t = replay(w, &w->streams.set, 4, &r);
+		cr_expect_eq(t.count[DP_GAP_DAMAGE], 0, "block %u", blocks[i]);
+		cr_expect_eq(r.damaged_records, SAMPLE_RECORDS);
+		cr_expect_eq(r.damage_new, 0);
+		damage(w, 1); /* before what was told */
+		t = replay(w, &w->streams.set, 4, &r);
+		cr_expect_eq(t.count[DP_GAP_DAMAGE], SAMPLE_RECORDS, "block %u", blocks[i]);
+		world_free(w);
+	}
 }
