@@ -62,24 +62,34 @@ static void decide_epoch(struct dp_recovering *r)
 }
 
 /*
- * With the highest serial ever given, the tail's new segment included: a position that an output
+ * With how the last run ended, should this one not come to its first segment. With the highest
+ * serial ever given, the tail's new segment included: a position that an output
  * has stored must never come to mean another segment.  So before any segment is removed.
  */
 static int settle_epoch(struct dp_recovering *r)
 {
-	char text[40];
+	char text[60];
 
-	snprintf(text, sizeof(text), "%016" PRIx64 " %016" PRIx64 "\n", r->out->epoch,
-		r->max_serial + (r->tail_count > 0));
+	snprintf(text, sizeof(text), "%016" PRIx64 " %016" PRIx64 " %016x\n", r->out->epoch,
+		r->max_serial + (r->tail_count > 0), !r->out->clean);
 	return save_text(r, "epoch", text);
 }
 
+/*
+ * Sealed by the run that wrote it: a start may have sealed the segments of a run that ended
+ * abruptly and then have been broken off itself, before it could make a segment and say so there.
+ */
 static bool ended_clean(const struct dp_recovering *r)
 {
 	const struct dp_scan_segment *last =
 		r->segment_count ? &r->segments[r->segment_count - 1] : NULL;
+	bool of_last_run;
 
-	return !last || (!last->bad && last->sealed);
+	if (!last)
+		return true;
+	/* what a start has written again holds blocks of earlier runs */
+	of_last_run = last->head.epoch == r->stored_epoch && last->epoch_min >= r->stored_epoch;
+	return !last->bad && last->sealed && (of_last_run || !r->stored_abrupt);
 }
 
 static int list_segments(struct dp_recovering *r)

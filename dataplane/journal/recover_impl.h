@@ -27,7 +27,7 @@ struct dp_scan_segment {
 	uint64_t end;	   /* offset behind its last block that counts */
 	uint64_t used_end; /* offset behind everything in it that is not zeros */
 	uint64_t records_after;
-	uint64_t epoch_max;
+	uint64_t epoch_min, epoch_max; /* of its blocks; min: UINT64_MAX when it has none */
 	int64_t last_ns;
 	struct dp_scanned *blocks; /* [block_count]; not of a sealed one */
 	uint32_t block_count, block_max;
@@ -44,6 +44,7 @@ struct dp_recovering {
 
 	bool has_appliance, appliance_stored;
 	uint64_t stored_epoch, stored_serial; /* of the file `epoch` */
+	uint64_t stored_abrupt;		      /* 1: that start had found an abrupt end */
 	uint64_t max_serial;
 	struct dp_scan_segment *segments; /* [segment_count], by serial */
 	uint32_t segment_count, segment_max;

@@ -57,6 +57,12 @@ static int compare_serials(const void *a, const void *b)
 
 /* ---- one segment ---- */
 
+static void note_epoch(struct dp_scan_segment *s, uint64_t epoch)
+{
+	s->epoch_min = epoch < s->epoch_min ? epoch : s->epoch_min;
+	s->epoch_max = epoch > s->epoch_max ? epoch : s->epoch_max;
+}
+
 /* A block index of a file is bounded by its size; epochs and workers are whatever was written. */
 static int note_block(struct dp_scan_segment *s, const struct dp_segment_item *item)
 {
@@ -75,8 +81,7 @@ static int note_block(struct dp_scan_segment *s, const struct dp_segment_item *i
 		.record_count = b->record_count,
 		.entry = dp_footer_entry(b),
 	};
-	if (b->epoch > s->epoch_max)
-		s->epoch_max = b->epoch;
+	note_epoch(s, b->epoch);
 	if (b->arrival_max_ns > s->last_ns)
 		s->last_ns = b->arrival_max_ns;
 	return 0;
@@ -126,8 +131,7 @@ static void take_footer(struct dp_scan_segment *s, const struct dp_footer *f)
 	s->records_after = f->records_after;
 	s->last_ns = f->sealed_ns;
 	for (uint32_t i = 0; i < f->block_count; i++)
-		if (f->entries[i].epoch > s->epoch_max)
-			s->epoch_max = f->entries[i].epoch;
+		note_epoch(s, f->entries[i].epoch);
 }
 
 static int scan_unsealed(struct dp_recovering *r, struct dp_scan_segment *s, const char *name)
@@ -160,6 +164,7 @@ static int scan_segment(struct dp_recovering *r, struct dp_scan_segment *s)
 	s->head = open.head;
 	s->start = open.start;
 	s->file_bytes = open.file_bytes;
+	s->epoch_min = UINT64_MAX;
 	s->epoch_max = s->head.epoch;
 	s->last_ns = s->head.created_ns;
 	rc = dp_footer_load(&open, &f);
@@ -219,13 +224,18 @@ static int load_numbers(struct dp_recovering *r, const char *name, const char *e
 
 static int load_small_files(struct dp_recovering *r)
 {
-	uint64_t epoch[2];
+	uint64_t epoch[3];
 	int rc = load_numbers(r, "appliance", "\n", &r->out->appliance);
 
 	r->has_appliance = r->appliance_stored = rc == 1;
 	if (rc >= 0)
+		rc = load_numbers(r, "epoch", "  \n", epoch);
+	if (rc == 0) { /* as earlier versions wrote it */
+		epoch[2] = 0;
 		rc = load_numbers(r, "epoch", " \n", epoch);
+	}
 	if (rc == 1) {
+		r->stored_abrupt = epoch[2];
 		r->stored_epoch = epoch[0];
 		r->stored_serial = epoch[1];
 	}

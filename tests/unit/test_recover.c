@@ -324,6 +324,35 @@ Test(recover, unreadable_sectors_cost_what_lies_in_them)
 	}
 }
 
+/* A start that went no further than recovery: an address in use, say. */
+static void break_off(struct world *w)
+{
+	struct dp_recovery *r;
+
+	w->now.real_ns += DP_NS_PER_S;
+	cr_assert_eq(dp_recover(&w->io, &w->config, &w->now, &r, &w->report), 0);
+	dp_recovery_free(r);
+}
+
+Test(recover, an_abrupt_end_is_known_until_a_run_has_said_so)
+{
+	for (uint32_t i = 0; i < 6; i++) {
+		bool clean = i % 2;
+		struct world *w = lived(i / 2 ? DP_SYNC_ALWAYS : DP_SYNC_LAZY, 2, 3, clean);
+
+		for (uint32_t k = 0; k < i / 2; k++)
+			break_off(w);
+		start_again(w, "after starts that were broken off");
+		cr_expect_eq(w->recovery->clean, clean, "row %u", i);
+		put_and_run(w, 2, 3);
+		cr_assert_eq(world_stop(w), 0);
+		break_off(w);
+		start_again(w, "after a run that ended well");
+		cr_expect(w->recovery->clean, "row %u", i);
+		world_free(w);
+	}
+}
+
 Test(recover, unreadable_small_files_are_lost_ones)
 {
 	static const char *const names[] = {"appliance", "epoch"};
