@@ -83,7 +83,7 @@ static void keep_faults(struct dp_recovering *r)
 		struct dp_segment open;
 
 		dp_segment_name(name, s->serial);
-		if (s->bad || s->sealed || s->dropped || s->fault_count == 0 ||
+		if (s->bad || s->dropped || s->fault_count == 0 ||
 			dp_segment_open(&r->io, name, s->serial, &open))
 			continue;
 		for (uint32_t k = 0; k < s->fault_count; k++)
@@ -440,7 +440,6 @@ int dp_recover_settle(struct dp_recovering *r)
 		rc = set_aside(r);
 	if (rc)
 		return rc;
-	keep_faults(r);
 	if (r->tail_count) {
 		rc = rewrite_tail(r);
 		if (rc == -ENOSPC || rc == -EDQUOT)
@@ -453,6 +452,7 @@ int dp_recover_settle(struct dp_recovering *r)
 		rc = remove_dropped(r);
 	if (rc)
 		return rc;
+	keep_faults(r); /* last: what counts needs the room first */
 	rc = r->io.ops->sync_dir(r->io.ctx);
 	return rc ? dp_recover_failed(r, DP_RECOVER_IO, rc, "sync", ".") : 0;
 }

@@ -681,6 +681,25 @@ Test(recover, stop_is_obeyed_at_each_block)
 	world_free(w);
 }
 
+/* What is kept for whoever wants to look takes no room from the end of the log. */
+Test(recover, quarantine_comes_last_on_a_full_disk)
+{
+	struct world *w = lived(DP_SYNC_ALWAYS, 4, 3, false);
+	struct fake_file *f = file_of(w, 1);
+
+	f->data[3 * DP_DISK_ALIGN + 200] ^= 1;
+	settle(f);
+	w->lives[0][0].damaged = 1;
+	/* epoch; the tail's header, its 3 blocks, its footer; the footer of the damaged segment */
+	world_fail(w, WORLD_WRITE, 8, 1, -ENOSPC);
+	start_again(w, "full");
+	cr_expect_eq(w->recovery->rewritten_blocks, 3);
+	cr_expect_eq(w->recovery->damaged_regions, 1);
+	cr_expect_eq(world_count(w, NULL), 11);
+	cr_expect(!exists(w, "quarantine-0000000000000001-00003000.bin"));
+	world_free(w);
+}
+
 Test(recover, leftover_temporaries_go)
 {
 	struct world *w = lived(DP_SYNC_ALWAYS, 2, 2, true);
