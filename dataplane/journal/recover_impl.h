@@ -1,4 +1,5 @@
-/* What recovery's files share: recover.c (the order of things), recover_scan.c, recover_tail.c. */
+/* What recovery's files share: recover.c (the order of things), recover_scan.c,
+ * recover_judge.c, recover_settle.c. */
 #pragma once
 
 #include "dataplane/journal/recover.h"
@@ -53,6 +54,7 @@ struct dp_recovering {
 
 	uint64_t durable_lp;	 /* everything before it was synced */
 	uint64_t records_at;	 /* in the log before it */
+	bool records_known;	 /* a segment or block has said so */
 	bool records_exact;	 /* no damage lies directly before it */
 	struct dp_scanned *tail; /* [tail_count]: what is to be written again, in order */
 	uint32_t tail_count;

@@ -64,9 +64,10 @@ static void find_cuts(struct dp_recovering *r)
 
 static void expect_records(struct dp_recovering *r, uint64_t records_before)
 {
-	if (records_before > r->records_at)
+	if (r->records_known && records_before > r->records_at)
 		r->out->quarantined_records += records_before - r->records_at;
 	r->records_at = records_before;
+	r->records_known = true;
 }
 
 /* The blocks of an unsealed segment that count. */
@@ -91,19 +92,14 @@ static void count_blocks(struct dp_recovering *r, struct dp_scan_segment *s)
 
 static void count_segments(struct dp_recovering *r)
 {
-	bool first = true;
-
-	r->records_exact = true;
+	r->records_exact = false; /* as long as nothing counts, nothing is known */
 	for (uint32_t i = 0; i < r->segment_count; i++) {
 		struct dp_scan_segment *s = &r->segments[i];
 
 		r->out->damaged_regions += s->bad;
 		if (s->bad || s->dropped)
 			continue;
-		if (first)
-			r->records_at = s->head.records_before;
 		expect_records(r, s->head.records_before);
-		first = false;
 		if (s->sealed)
 			r->records_at = s->records_after;
 		else

@@ -525,6 +525,33 @@ Test(recover, tail_counts_up_to_its_first_hole)
 	}
 }
 
+/* The segment whose sync failed is lost: the one that superseded it says where its blocks begin. */
+Test(recover, tail_behind_a_lost_segment_counts)
+{
+	struct world *w = world_new(DP_SYNC_ALWAYS);
+	struct dp_reader_counts c;
+
+	cr_assert_eq(world_start(w), 0);
+	put_and_run(w, 4, 10);
+	world_fail(w, WORLD_SYNC_POLL, 1, 1, -EIO);
+	world_put(w, 0, 10);
+	w->disk.polls = 0;
+	for (uint32_t i = 0; i < 1000 && !exists(w, "0000000000000002.seg"); i++)
+		world_run(w, 1);
+	dp_writer_step(w->writer, &w->now); /* the blocks, written and not synced */
+	cr_assert_lt(w->lives[0][0].released, w->lives[0][0].count);
+	world_kill(w, false);
+	memset(file_of(w, 1)->data, 0xff, 2 * DP_DISK_ALIGN);
+	w->lives[0][0].released = w->lives[0][1].released = 0;
+	start_again(w, "lost segment");
+	cr_expect_eq(w->recovery->rewritten_blocks, 10);
+	cr_expect_eq(w->recovery->torn_blocks, 0);
+	cr_expect_eq(w->recovery->records, 50 * SAMPLE_RECORDS);
+	cr_expect_eq(w->recovery->quarantined_records, 0, "nobody knows since when");
+	cr_expect_eq(world_count(w, &c), 10);
+	world_free(w);
+}
+
 /* An output of `lazy` had read into what recovery has written again. */
 Test(recover, place_in_the_tail_goes_on_in_its_copy)
 {
