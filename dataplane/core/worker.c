@@ -269,6 +269,19 @@ static uint64_t counter_sum(const struct dp_worker *w)
 	return sum;
 }
 
+/* One worker tells for all; the writer counts only in its log. */
+static void tell_expired(struct dp_worker *w, const struct dp_now *now)
+{
+	uint64_t expired = atomic_load_explicit(&w->log.expired, memory_order_relaxed);
+	struct dp_gap gap = {
+		.reason = DP_GAP_EXPIRED, .count = expired - w->expired_told, .stream = UINT16_MAX};
+
+	if (gap.count == 0 || !dp_log_room(&w->log, 2 * dp_append_small_bytes()))
+		return;
+	dp_append_gap(&w->append, &gap, now);
+	w->expired_told = expired;
+}
+
 /*
  * Each second if anything was counted or a new segment was begun; when the journal cannot take it,
  * as soon as it can.
@@ -279,6 +292,7 @@ static void mark(struct dp_worker *w, const struct dp_now *now, bool at_once)
 
 	if (!at_once && now->steady_ns < w->mark_due_ns)
 		return;
+	tell_expired(w, now);
 	if (!dp_log_room(&w->log, dp_append_small_bytes()))
 		return;
 	if (first || counter_sum(w) != w->mark_sum || dp_floor_wants_mark(w)) {

@@ -48,6 +48,8 @@ struct dp_log {
 	/* writer: writes, worker: reads */
 	_Alignas(DP_CACHE_LINE) _Atomic uint64_t freed; /* space before is free again */
 	_Atomic uint64_t serial; /* of the segment that it writes; 0: none yet */
+	/* records freed before an output had them, in this run; of the first log, which tells */
+	_Atomic uint64_t expired;
 };
 
 struct dp_log_config {

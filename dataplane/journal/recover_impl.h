@@ -1,5 +1,7 @@
-/* What recovery's files share: recover.c (the order of things), recover_scan.c,
- * recover_judge.c, recover_settle.c. */
+/*
+ * What recovery's files share: recover.c (the order of things), recover_scan.c, recover_judge.c,
+ * recover_settle.c.
+ */
 #pragma once
 
 #include "dataplane/journal/recover.h"

@@ -93,8 +93,10 @@ static bool free_oldest(struct dp_writer *w, const struct dp_now *now)
 	}
 	if (replay_needs(w, &s))
 		add(&w->stats.segments_freed_early, 1);
-	if (s.serial >= lowest_need(w))
+	if (s.serial >= lowest_need(w)) {
 		add(&w->stats.expired_records, s.records_after - s.records_before);
+		add(&w->logs[0]->expired, s.records_after - s.records_before);
+	}
 	w->old_bytes -= s.bytes;
 	memmove(w->old, w->old + 1, --w->old_count * sizeof(*w->old));
 	add(&w->stats.segments_freed, 1);

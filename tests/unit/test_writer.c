@@ -244,6 +244,7 @@ Test(writer, drop_oldest_frees_what_outputs_need_and_says_so)
 	}
 	cr_expect_eq(w->lives[0][0].released, 2010);
 	cr_expect_gt(stat_of(&s->expired_records), 0);
+	cr_expect_eq(atomic_load(&w->logs[0].expired), stat_of(&s->expired_records));
 	cr_expect_leq(stat_of(&s->segment_bytes_total), w->config.bytes_max);
 	while (dp_reader_next(r, stat_of(&s->readable), &b) == 1)
 		;
