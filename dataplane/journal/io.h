@@ -48,7 +48,6 @@ struct dp_io_ops {
 	/* Calls each for every name in the directory, in no order; stops at its first non-zero. */
 	int (*list)(void *ctx, int (*each)(void *arg, const char *name), void *arg);
 	int (*lock)(void *ctx, const char *name); /* held until the process ends; -EWOULDBLOCK */
-	int64_t (*free_bytes)(void *ctx);	  /* of the file system */
 	uint64_t (*random)(void *ctx); /* salts and the appliance id; NULL: the kernel's */
 };
 

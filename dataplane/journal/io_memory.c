@@ -225,12 +225,6 @@ static int memory_lock(void *ctx, const char *name)
 	return rc;
 }
 
-static int64_t memory_free_bytes(void *ctx)
-{
-	(void)ctx;
-	return (int64_t)sysconf(_SC_AVPHYS_PAGES) * sysconf(_SC_PAGESIZE);
-}
-
 static const struct dp_io_ops memory_ops = {
 	.open = memory_open,
 	.close = memory_close,
@@ -247,7 +241,6 @@ static const struct dp_io_ops memory_ops = {
 	.unlink = memory_unlink,
 	.list = memory_list,
 	.lock = memory_lock,
-	.free_bytes = memory_free_bytes,
 };
 
 int dp_io_memory_open(struct dp_io_memory **out, struct dp_io *io)

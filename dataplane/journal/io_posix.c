@@ -14,7 +14,6 @@
 #include <string.h>
 #include <sys/file.h>
 #include <sys/stat.h>
-#include <sys/statvfs.h>
 #include <unistd.h>
 
 enum { ZERO_CHUNK = 1 << 20, LOCKS_MAX = 4 };
@@ -323,16 +322,6 @@ static int posix_lock(void *ctx, const char *name)
 	return 0;
 }
 
-static int64_t posix_free_bytes(void *ctx)
-{
-	struct dp_io_posix *p = ctx;
-	struct statvfs st;
-
-	if (fstatvfs(p->dir, &st))
-		return -errno;
-	return (int64_t)st.f_bavail * (int64_t)st.f_frsize;
-}
-
 static const struct dp_io_ops posix_ops = {
 	.open = posix_open,
 	.close = posix_close,
@@ -349,7 +338,6 @@ static const struct dp_io_ops posix_ops = {
 	.unlink = posix_unlink,
 	.list = posix_list,
 	.lock = posix_lock,
-	.free_bytes = posix_free_bytes,
 };
 
 static int start_syncer(struct dp_io_posix *p)

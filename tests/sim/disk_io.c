@@ -362,14 +362,6 @@ static int sim_lock(void *ctx, const char *name)
 	return 0;
 }
 
-static int64_t sim_free_bytes(void *ctx)
-{
-	struct sim_table *t = ctx;
-	uint64_t used = sim_disk_used(t->disk);
-
-	return used < t->disk->capacity ? (int64_t)(t->disk->capacity - used) : 0;
-}
-
 static uint64_t sim_random_word(void *ctx)
 {
 	struct sim_table *t = ctx;
@@ -394,7 +386,6 @@ struct dp_io sim_disk_io(struct sim_disk *d, bool honest)
 		.unlink = sim_unlink,
 		.list = sim_list,
 		.lock = sim_lock,
-		.free_bytes = sim_free_bytes,
 		.random = sim_random_word};
 	struct sim_table *t = &d->tables[d->table_count++];
 

@@ -243,12 +243,6 @@ static int fake_lock(void *ctx, const char *name)
 	return call(ctx);
 }
 
-static int64_t fake_free_bytes(void *ctx)
-{
-	(void)ctx;
-	return INT64_MAX;
-}
-
 void fake_disk_io(struct fake_disk *d, struct dp_io *io)
 {
 	static const struct dp_io_ops ops = {
@@ -267,7 +261,6 @@ void fake_disk_io(struct fake_disk *d, struct dp_io *io)
 		.unlink = fake_unlink,
 		.list = fake_list,
 		.lock = fake_lock,
-		.free_bytes = fake_free_bytes,
 	};
 
 	*io = (struct dp_io){&ops, d};

@@ -134,12 +134,6 @@ static int world_lock(void *ctx, const char *name)
 	return w->under.ops->lock(w->under.ctx, name);
 }
 
-static int64_t world_free_bytes(void *ctx)
-{
-	(void)ctx;
-	return INT64_MAX;
-}
-
 static uint64_t world_random(void *ctx)
 {
 	struct world *w = ctx;
@@ -163,7 +157,6 @@ static const struct dp_io_ops world_ops = {
 	.unlink = world_unlink,
 	.list = world_list,
 	.lock = world_lock,
-	.free_bytes = world_free_bytes,
 	.random = world_random,
 };
 
