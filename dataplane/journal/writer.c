@@ -436,7 +436,7 @@ const struct dp_writer_stats *dp_writer_stats(const struct dp_writer *w)
 
 void dp_writer_need(struct dp_writer *w, uint32_t slot, uint64_t serial)
 {
-	assert(slot <= DP_OUTPUTS_MAX);
+	assert(slot < DP_OUTPUTS_MAX);
 	/* W2: pairs with the acquire in writer_switch.c; whoever frees comes after our reading. */
 	atomic_store_explicit(&w->need[slot], serial, memory_order_release);
 }

@@ -93,8 +93,8 @@ int dp_writer_close(struct dp_writer *w, const struct dp_now *now);
 const struct dp_writer_stats *dp_writer_stats(const struct dp_writer *w);
 
 /*
- * Outputs and the replay floor say what they still need: segments with a serial below the lowest of
- * all slots may be freed once retention allows it. Slot i of DP_OUTPUTS_MAX + 1; UINT64_MAX:
- * nothing. Any thread.
+ * Outputs say what they still need: segments with a serial below the lowest of all slots may be
+ * freed once retention allows it and no start would need them (core/floor.h: workers say that
+ * through their logs). Slot of DP_OUTPUTS_MAX; UINT64_MAX: nothing. Any thread.
  */
 void dp_writer_need(struct dp_writer *w, uint32_t slot, uint64_t serial);

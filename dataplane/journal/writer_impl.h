@@ -80,7 +80,7 @@ struct dp_writer {
 	uint64_t old_bytes;
 
 	_Atomic bool drain; /* any thread: sets; writer: reads */
-	_Atomic uint64_t need[DP_OUTPUTS_MAX + 1];
+	_Atomic uint64_t need[DP_OUTPUTS_MAX];
 	struct dp_writer_stats stats;
 };
 

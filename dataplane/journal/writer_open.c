@@ -146,7 +146,7 @@ int dp_writer_new(
 	w->log_count = setup->log_count;
 	w->current.handle = w->next.handle = -1;
 	w->backoff_ns = DP_WRITER_BACKOFF_NS;
-	for (uint32_t i = 0; i <= DP_OUTPUTS_MAX; i++)
+	for (uint32_t i = 0; i < DP_OUTPUTS_MAX; i++)
 		atomic_init(&w->need[i], UINT64_MAX);
 	rc = set_up(w, setup);
 	if (rc == 0)

@@ -48,7 +48,7 @@ static uint64_t lowest_need(const struct dp_writer *w)
 {
 	uint64_t low = UINT64_MAX;
 
-	for (uint32_t i = 0; i <= DP_OUTPUTS_MAX; i++) {
+	for (uint32_t i = 0; i < DP_OUTPUTS_MAX; i++) {
 		/* W2: pairs with dp_writer_need. */
 		uint64_t need = atomic_load_explicit(&w->need[i], memory_order_acquire);
 

@@ -8,6 +8,10 @@
 
 #include "dataplane/egress/file.h"
 
+enum { FLOOR_SLOT = DP_OUTPUTS_MAX - 1 }; /* of an output that there is not */
+
+_Static_assert(SIM_OUTPUTS_MAX <= (int)FLOOR_SLOT, "a slot of its own");
+
 static const char file_name[] = "out.jsonl";
 
 void world_init(struct world *w, struct sim *s, struct sim_totals *totals)
@@ -104,7 +108,7 @@ static void set_floor(struct world *w)
 	while (w->config.frees && w->sample_from < w->sample_count &&
 		w->samples[w->sample_from].real_ns < old_ns)
 		w->floor = w->samples[w->sample_from++].serial;
-	dp_writer_need(w->writer, DP_OUTPUTS_MAX, w->floor);
+	dp_writer_need(w->writer, FLOOR_SLOT, w->floor);
 }
 
 static int start_writer(struct world *w)
@@ -119,7 +123,7 @@ static int start_writer(struct world *w)
 
 	if (rc)
 		return rc;
-	for (uint32_t i = w->config.output_count; i < DP_OUTPUTS_MAX; i++)
+	for (uint32_t i = w->config.output_count; i < FLOOR_SLOT; i++)
 		dp_writer_need(w->writer, i, UINT64_MAX);
 	w->sample_count = w->sample_from = 0;
 	w->floor = 0;
