@@ -63,7 +63,7 @@
 	X(LOST_SOCKET, "lost.socket", "datagrams that the kernel dropped at our sockets")          \
 	X(RX_STALLS, "noted.rx_stalls", "receive stalls for want of a buffer; nothing is lost")    \
 	X(REC_RECOVERED, "recovered.readings",                                                     \
-		"readings found in the journal after the last mark")                               \
+		"readings found in the journal after the last mark; each of JSON as a datagram")   \
 	X(RECORDS_RAW, "records.raw", "raw payload records written")                               \
 	X(RAW_LOST, "noted.raw_lost", "raw payloads not kept: the log ring had no room to spare")
 
