@@ -1,6 +1,7 @@
 /*
  * Arenas: memory of the data plane, mapped once at start and never given back before the end.
- * A worker's arena is touched first by that worker, so that the kernel places it on its node.
+ * A worker populates its log ring and its buffers itself, so that the kernel places them on its
+ * node; its tables are touched first by the replay.
  */
 #include "dataplane/core/mem.h"
 
