@@ -7,7 +7,8 @@
 struct pf_samples {
 	uint32_t *us; /* NULL until the first */
 	size_t count;
-	uint64_t below_zero; /* taken as 0: penstockd's clock is that of its turn, read before the packets */
+	uint64_t below_zero; /* taken as 0: penstockd's clock is that of its turn, read before the
+				packets */
 };
 
 /* Exits when there is no memory; beyond some millions further ones are left out. */

@@ -113,9 +113,8 @@ static json_t *journal_json(const struct ctl_view *view, double uptime_s)
 		"sync_us_last", (double)load(&s->sync_ns_last) / 1e3, "sync_us_max",
 		(double)load(&s->sync_ns_max) / 1e3, "expired_records", load(&s->expired_records),
 		"segments", "oldest", load(&s->oldest_serial), "newest", load(&s->newest_serial),
-		"made", load(&s->segments_made), "freed", load(&s->segments_freed),
-		"freed_early", load(&s->segments_freed_early), "bytes",
-		load(&s->segment_bytes_total));
+		"made", load(&s->segments_made), "freed", load(&s->segments_freed), "freed_early",
+		load(&s->segments_freed_early), "bytes", load(&s->segment_bytes_total));
 }
 
 static json_t *start_json(const struct ctl_view *view)

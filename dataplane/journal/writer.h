@@ -51,7 +51,8 @@ struct dp_writer_stats {
 	_Atomic uint64_t sync_ns_last, sync_ns_max;
 	_Atomic uint64_t oldest_serial, newest_serial, segment_bytes_total;
 	_Atomic uint64_t expired_records; /* freed by drop_oldest */
-	_Atomic uint64_t segments_freed_early; /* for want of room, though a start would need them */
+	_Atomic uint64_t
+		segments_freed_early; /* for want of room, though a start would need them */
 };
 
 struct dp_recovery;

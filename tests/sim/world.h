@@ -80,7 +80,8 @@ struct world {
 	uint32_t sample_count, sample_from;
 	uint64_t floor;
 	bool freed_early;     /* what a start needs went for want of room */
-	uint64_t freed_below; /* serial: so far the writer has freed; a power cut may undo some of it */
+	uint64_t freed_below; /* serial: so far the writer has freed; a power cut may undo some of
+				 it */
 };
 
 void world_init(struct world *w, struct sim *s, struct sim_totals *totals);
