@@ -38,8 +38,8 @@ class JsonFast(Json):
     """JSON in, so that the peer beside it forwards a time that the consumer can read."""
 
     form = "json"
-    gather = "1ms"
-    linger = "0"  # the block has waited
+    gather = "200us"
+    linger = "1ms"
 
 
 class GoodJson(GoodFast):

@@ -50,7 +50,7 @@ struct dp_kafka {
 	uint32_t asks;
 	struct schema schema[SCHEMAS_MAX]; /* a ring: the oldest is forgotten and sent again */
 	uint32_t schema_next;
-	struct dp_volleys volleys;
+	struct dp_volley volley;
 	int64_t now_ns; /* steady; of the last serve */
 	char schema_name[TOPIC_BYTES_MAX];
 	char trouble[TROUBLE_BYTES]; /* "" after a delivery */
@@ -133,7 +133,7 @@ static int make_producer(struct dp_kafka *k, char *why, size_t size)
 	k->schema_topic = TOPIC_UNASKED;
 	k->asks = 0;
 	memset(k->schema, 0, sizeof(k->schema));
-	k->volleys = (struct dp_volleys){0};
+	k->volley = (struct dp_volley){0};
 	return 0;
 }
 
@@ -335,7 +335,7 @@ static int kafka_send(void *ctx, const struct dp_message *m)
 		return -EBADF;
 	if (k->config.form == DP_FORM_PACKED)
 		rc = need_schema(k, m->block->schema_hash, m->streams);
-	if (rc == 0 && !dp_volley_take(&k->volleys, k->now_ns))
+	if (rc == 0 && !dp_volley_take(&k->volley, k->now_ns))
 		rc = -EAGAIN;
 	if (rc)
 		return rc;
@@ -347,7 +347,7 @@ static int kafka_send(void *ctx, const struct dp_message *m)
 	if (rc && headers)
 		rd_kafka_headers_destroy(headers);
 	if (rc == 0)
-		dp_volley_sent(&k->volleys, m->payload_bytes);
+		dp_volley_sent(&k->volley, m->payload_bytes);
 	return rc;
 }
 
@@ -367,7 +367,7 @@ static void take_report(
 	uint64_t cookie = opaque & ((1ull << DP_KAFKA_WORKER_SHIFT) - 1);
 
 	if (opaque != COOKIE_OF_SCHEMA)
-		dp_volley_reported(&k->volleys, m->len);
+		dp_volley_reported(&k->volley, m->len);
 	if (opaque == COOKIE_OF_SCHEMA) {
 		take_schema_report(k, m);
 	} else if (!m->err) {
@@ -438,7 +438,7 @@ static int kafka_serve(void *ctx, const struct dp_now *now, const struct dp_repo
 	if (!k->rk)
 		return -EBADF;
 	k->now_ns = now->steady_ns;
-	dp_volley_pause(&k->volleys, k->now_ns, k->config.linger_ns);
+	dp_volley_pause(&k->volley, k->now_ns, k->config.linger_ns);
 	/* Before the queue is emptied: it is only written when something comes to an empty one. */
 	(void)!read(k->wake, &wakes, sizeof(wakes));
 	for (i = 0; i < EVENTS_PER_SERVE; i++) {
