@@ -324,8 +324,16 @@ int ctl_open_writer(struct ctl_daemon *d)
 	return CTL_EXIT_OK;
 }
 
+/* A boot broken off has recorded nothing, unless replay had something to say: no run, no crash. */
 void ctl_close_writer(struct ctl_daemon *d)
 {
+	struct dp_now now = ctl_now(&d->clock);
+	bool open = false;
+
+	for (uint32_t i = 0; i < d->config->workers.count; i++)
+		open |= d->workers[i].log.open != NULL;
+	if (!open && dp_writer_idle(d->writer.writer))
+		(void)dp_writer_close(d->writer.writer, &now);
 	dp_writer_free(d->writer.writer);
 	d->writer.writer = NULL;
 }

@@ -76,8 +76,9 @@ static int settle_epoch(struct dp_recovering *r)
 }
 
 /*
- * Sealed by the run that wrote it: a start may have sealed the segments of a run that ended
- * abruptly and then have been broken off itself, before it could make a segment and say so there.
+ * By the run that wrote it: a run that sealed its last segment because it was full may have had
+ * more in memory, and a start may have sealed the segments of a run that ended abruptly and then
+ * have been broken off itself, before it could make a segment and say so there.
  */
 static bool ended_clean(const struct dp_recovering *r)
 {
@@ -89,7 +90,7 @@ static bool ended_clean(const struct dp_recovering *r)
 		return true;
 	/* what a start has written again holds blocks of earlier runs */
 	of_last_run = last->head.epoch == r->stored_epoch && last->epoch_min >= r->stored_epoch;
-	return !last->bad && last->sealed && (of_last_run || !r->stored_abrupt);
+	return !last->bad && last->sealed && (of_last_run ? last->ended : !r->stored_abrupt);
 }
 
 static int list_segments(struct dp_recovering *r)

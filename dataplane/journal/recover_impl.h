@@ -22,6 +22,7 @@ struct dp_scan_segment {
 	uint64_t serial;
 	bool bad;     /* no good header copy */
 	bool sealed;  /* has a good footer */
+	bool ended;   /* which says that the run ended there in order */
 	bool dropped; /* nothing of it counts, or all is written again: to be removed */
 	struct dp_segment_head head;
 	uint32_t start;

@@ -127,6 +127,7 @@ static int note_item(void *arg, const struct dp_segment_item *item)
 static void take_footer(struct dp_scan_segment *s, const struct dp_footer *f)
 {
 	s->sealed = true;
+	s->ended = f->flags & DP_FOOTER_ENDED;
 	s->end = dp_footer_end(f, s->start);
 	s->records_after = f->records_after;
 	s->last_ns = f->sealed_ns;

@@ -325,7 +325,7 @@ static int read_footer(const struct dp_segment *s, uint64_t at, struct dp_footer
 	if (n < 0)
 		return (int)n;
 	if ((size_t)n < sizeof(h) || h.magic != DP_FOOTER_MAGIC ||
-		h.version != DP_SEGMENT_VERSION || h.flags || h.reserved ||
+		h.version != DP_SEGMENT_VERSION || h.flags & ~DP_FOOTER_FLAGS_KNOWN || h.reserved ||
 		h.serial != s->head.serial || h.offset != at || h.bytes > s->file_bytes - at ||
 		footer_bytes(0) > h.bytes ||
 		(h.bytes - footer_bytes(0)) / sizeof(struct dp_footer_entry) < h.block_count)

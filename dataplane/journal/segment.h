@@ -53,6 +53,11 @@ struct dp_footer_entry { /* one per block, in file order */
 };
 _Static_assert(sizeof(struct dp_footer_entry) == 48, "footer entry");
 
+enum dp_footer_flag {
+	DP_FOOTER_ENDED = 1, /* a run ended here in order: nothing of it was left in memory */
+	DP_FOOTER_FLAGS_KNOWN = 1,
+};
+
 struct dp_footer {
 	uint32_t magic;
 	uint16_t version, flags;

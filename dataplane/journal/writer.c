@@ -352,7 +352,7 @@ static bool seal(struct dp_writer *w, const struct dp_now *now)
 		dp_writer_sync(w, w->current.handle, DP_SYNC_OF_GROUP, now);
 		return true;
 	}
-	rc = dp_writer_footer(w, now);
+	rc = dp_writer_footer(w, 0, now);
 	if (rc) {
 		dp_writer_fail(w, rc, now);
 		return true;

@@ -107,7 +107,7 @@ int dp_writer_install(struct dp_writer *w);
 void dp_writer_drop_next(struct dp_writer *w);
 
 /* Writes the current segment's footer and cuts the file behind it. 0 or -errno. */
-int dp_writer_footer(struct dp_writer *w, const struct dp_now *now);
+int dp_writer_footer(struct dp_writer *w, uint16_t flags, const struct dp_now *now);
 /* The current segment takes no more blocks. */
 void dp_writer_retire(struct dp_writer *w, const struct dp_now *now);
 

@@ -181,7 +181,7 @@ int dp_writer_close(struct dp_writer *w, const struct dp_now *now)
 	dp_writer_drop_next(w);
 	if (w->current.handle < 0)
 		return 0;
-	rc = dp_writer_footer(w, now);
+	rc = dp_writer_footer(w, DP_FOOTER_ENDED, now);
 	if (rc == 0)
 		rc = w->io.ops->sync(w->io.ctx, w->current.handle);
 	if (rc == 0)

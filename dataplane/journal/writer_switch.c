@@ -281,13 +281,14 @@ int dp_writer_install(struct dp_writer *w)
 
 /* ---- the full segment ---- */
 
-int dp_writer_footer(struct dp_writer *w, const struct dp_now *now)
+int dp_writer_footer(struct dp_writer *w, uint16_t flags, const struct dp_now *now)
 {
 	struct dp_current *c = &w->current;
 	size_t bytes = dp_footer_disk_bytes(c->entry_count);
 	struct dp_footer f = {
 		.serial = c->serial,
 		.offset = c->at,
+		.flags = flags,
 		.records_after = w->records_durable,
 		.block_count = c->entry_count,
 		.sealed_ns = now->real_ns,

@@ -236,13 +236,18 @@ def test_second_daemon_is_refused(penstockd: MakeDaemon, config: Config, tmp_pat
 
 
 def test_taken_port_is_refused(penstockd: MakeDaemon, config: Config, tmp_path: Path) -> None:
-    first = penstockd(config)
+    first = penstockd(config, settle=False)
     other = json.loads(json.dumps(config))
     other["journal"]["dir"] = str(tmp_path / "other")
     other["outputs"] = []
     other["api"]["socket"] = str(tmp_path / "other.sock")
-    refused(penstockd(other, start=False, settle=False), 8, "another process has that port")
+    second = penstockd(other, start=False, settle=False)
+    refused(second, 8, "another process has that port")
     assert first.running
+    first.stop()
+    second.start()
+    assert "last run ended in order" in second.log
+    second.settle()
 
 
 def test_taken_api_socket_is_refused(penstockd: MakeDaemon, config: Config, tmp_path: Path) -> None:

@@ -221,6 +221,26 @@ Test(writer, full_blocks_until_outputs_have_gone_on)
 	world_free(w);
 }
 
+/* Its last segment is sealed, and yet what was in memory is lost. */
+Test(writer, a_run_killed_while_full_did_not_end_in_order)
+{
+	struct world *w = world_new(DP_SYNC_ALWAYS);
+
+	w->config.bytes_max = 3 * DP_SEGMENT_BYTES_MIN;
+	cr_assert_eq(world_start(w), 0);
+	dp_writer_need(w->writer, 0, 1);
+	for (uint32_t i = 0; i < 16; i++) {
+		if (dp_log_room(&w->logs[0], 60 * (SAMPLE_GROUP_BYTES + DP_DISK_ALIGN)))
+			world_put(w, 0, 60);
+		world_run(w, 200);
+	}
+	cr_expect_eq(stat_of(&dp_writer_stats(w->writer)->state), DP_WRITER_FULL);
+	world_kill(w, false);
+	cr_assert_eq(world_start(w), 0);
+	cr_expect_not(w->recovery->clean);
+	world_free(w);
+}
+
 Test(writer, drop_oldest_frees_what_outputs_need_and_says_so)
 {
 	struct world *w = world_new(DP_SYNC_ALWAYS);

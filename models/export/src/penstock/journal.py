@@ -230,7 +230,9 @@ def _header(data: bytes) -> tuple[SegmentHead, Schema]:
 def _footer_at(data: bytes, at: int, head: SegmentHead) -> list[int] | None:
     """Offsets of the blocks by the footer at that page; None when there is no good one."""
     f = Footer._make(_FOOTER.unpack_from(data, at))
-    if (f.magic, f.version, f.flags, f.serial, f.offset) != (FOOTER_MAGIC, 1, 0, head.serial, at):
+    if (f.magic, f.version, f.serial, f.offset) != (FOOTER_MAGIC, 1, head.serial, at):
+        return None
+    if f.flags & ~1:  # 1: the run ended there in order
         return None
     if f.bytes > len(data) - at or f.block_count * _ENTRY.size > f.bytes - FOOTER_BYTES:
         return None
