@@ -172,22 +172,24 @@ def low_rate(kafka: KafkaServer, options: Options) -> Result:
     spread = found.compare("json", "naive-timed", lambda a, b: waited_ms(a) - waited_ms(b))
     rejected = found.rejected("json", "naive-timed")
     result.rows.append(row("low-rate-wait", text, spread, rejected, "<= 1"))
-    result.tables.append(waited_table(found))
+    title = "From send to when the program has it, 20,000 datagrams/s"
+    names = {"json": "penstockd", "naive-timed": "naive peer"}
+    result.tables.append(times_table(title, found, "waited", names))
     title = "20,000 datagrams/s, evenly spaced, 100 bytes"
     result.tables.append(programs_table(title, found, MAIN))
     return result
 
 
-def waited_table(found: Series) -> Table:
+def times_table(title: str, found: Series, of: str, names: dict[str, str]) -> Table:
+    """Percentiles of `of`, which is "total" or "waited", of those programs."""
     lines = []
-    for name, what in (("json", "penstockd"), ("naive-timed", "naive peer")):
+    for name, what in names.items():
         cells = [what]
         for at in ("p50", "p90", "p99", "p999"):
-            spread = found.spread(name, lambda run, at=at: run.latency["waited"][at] / 1e3)
+            spread = found.spread(name, lambda run, at=at: run.latency[of][at] / 1e3)
             cells.append(spread.text() if spread else "no round counts")
         lines.append(cells)
-    head = ["program", "p50, ms", "p90, ms", "p99, ms", "p99.9, ms"]
-    return Table("From send to when the program has it, 20,000 datagrams/s", head, lines)
+    return Table(title, ["program", "p50, ms", "p90, ms", "p99, ms", "p99.9, ms"], lines)
 
 
 def p99_ms(run: Run) -> float:
@@ -203,17 +205,7 @@ def latency(kafka: KafkaServer, options: Options) -> Result:
     )
     spread = found.compare("json", "good", lambda a, b: p99_ms(a) - p99_ms(b))
     result = Result([row("latency", text, spread, found.rejected("json", "good"), "<= 1")])
-    result.tables.append(latency_table(found))
+    title = "Send to consumer, 5,000 JSON datagrams/s, linger 1 ms"
+    names = {name: MAIN[name] for name in ("json", "good")}
+    result.tables.append(times_table(title, found, "total", names))
     return result
-
-
-def latency_table(found: Series) -> Table:
-    lines = []
-    for name, what in (("json", "json, journal lazy"), ("good", "good peer")):
-        cells = [what]
-        for at in ("p50", "p90", "p99", "p999"):
-            spread = found.spread(name, lambda run, at=at: run.latency["total"][at] / 1e3)
-            cells.append(spread.text() if spread else "no round counts")
-        lines.append(cells)
-    head = ["program", "p50, ms", "p90, ms", "p99, ms", "p99.9, ms"]
-    return Table("Send to consumer, 5,000 JSON datagrams/s, linger 1 ms", head, lines)
