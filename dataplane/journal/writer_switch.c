@@ -60,7 +60,9 @@ static uint64_t lowest_need(const struct dp_writer *w)
 /* A start would bring back less without it: counters, sensors that have open alerts. */
 static bool replay_needs(const struct dp_writer *w, const struct dp_old_segment *s)
 {
-	for (uint32_t i = 0; i < w->log_count && w->config.sync != DP_SYNC_OFF; i++) {
+	if (w->config.sync == DP_SYNC_OFF) /* no start finds it */
+		return false;
+	for (uint32_t i = 0; i < w->log_count; i++) {
 		struct dp_log *log = w->logs[i];
 
 		if (s->serial >= atomic_load_explicit(&log->marked_serial, memory_order_relaxed) ||
