@@ -74,6 +74,7 @@ struct dp_writer {
 	int64_t retry_at_ns, backoff_ns;
 	int64_t free_at_ns;	    /* next look at what may be freed */
 	int64_t free_not_before_ns; /* the disk refused */
+	bool unlinked;		    /* and the directory not synced since */
 
 	struct dp_old_segment *old; /* [old_count], by serial */
 	uint32_t old_count, old_max;

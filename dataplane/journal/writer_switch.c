@@ -78,17 +78,32 @@ static bool behind_all(const struct dp_writer *w, const struct dp_old_segment *s
 	return s->serial < DP_LP_SERIAL(w->durable_lp);
 }
 
+/*
+ * Nothing but a sync keeps two changes of a directory in their order: without one a power cut might
+ * take a later segment and leave an earlier, and the log would have a hole.
+ */
+static int unlink_segment(struct dp_writer *w, uint64_t serial)
+{
+	char name[DP_SEGMENT_NAME_BYTES];
+	int rc = w->unlinked ? w->io.ops->sync_dir(w->io.ctx) : 0;
+
+	if (rc)
+		return rc;
+	w->unlinked = true;
+	dp_segment_name(name, serial);
+	rc = w->io.ops->unlink(w->io.ctx, name);
+	return rc == -ENOENT ? 0 : rc;
+}
+
 static bool free_oldest(struct dp_writer *w, const struct dp_now *now)
 {
 	struct dp_old_segment s = w->old[0];
-	char name[DP_SEGMENT_NAME_BYTES];
 	int rc;
 
 	if (now->steady_ns < w->free_not_before_ns)
 		return false;
-	dp_segment_name(name, s.serial);
-	rc = w->io.ops->unlink(w->io.ctx, name);
-	if (rc && rc != -ENOENT) {
+	rc = unlink_segment(w, s.serial);
+	if (rc) {
 		set(&w->stats.error, (uint64_t)-rc);
 		w->free_not_before_ns = now->steady_ns + FREE_AGAIN_NS;
 		return false;
@@ -257,6 +272,7 @@ int dp_writer_install(struct dp_writer *w)
 		rc = w->io.ops->sync_dir(w->io.ctx);
 	if (rc)
 		return rc;
+	w->unlinked = false;
 	for (uint32_t i = 0; i < w->log_count; i++)
 		set(&w->logs[i]->serial, h->serial);
 	c->handle = w->next.handle;
