@@ -104,10 +104,9 @@ static bool mend(struct dp_output *o, const struct dp_now *now)
 
 /* ---- positions ---- */
 
-static int save(struct dp_output *o, const struct dp_now *now)
+static void prepare_save(struct dp_output *o, const struct dp_now *now)
 {
 	struct dp_position *p = &o->position;
-	int rc;
 
 	p->state_bytes = 0;
 	memset(p->state, 0, sizeof(p->state));
@@ -115,20 +114,59 @@ static int save(struct dp_output *o, const struct dp_now *now)
 		p->state_bytes = (uint32_t)o->transport.ops->state(
 			o->transport.ctx, p->state, sizeof(p->state));
 	o->saved_ns = now->steady_ns;
-	rc = dp_position_save(&o->io, o->config.name, p);
+	o->changed = false;
+}
+
+/* A save of the position up to `lp` has ended. */
+static void end_save(struct dp_output *o, uint64_t lp, int rc)
+{
+	o->saving = false;
 	o->unsaved = rc != 0;
 	if (rc) {
+		o->changed = true;
 		dp_stat_add(&o->stats.save_failures, 1);
 		dp_stat_set(&o->stats.error, (uint64_t)-rc);
-		return rc;
+		return;
 	}
 	dp_stat_add(&o->stats.saves, 1);
-	o->changed = false;
 	if (o->transport.ops->saved)
 		o->transport.ops->saved(o->transport.ctx);
 	/* A crash comes back to what is saved: the log is needed from there on, not from lp. */
-	dp_writer_need(o->writer, o->config.slot, DP_LP_SERIAL(p->lp));
-	return 0;
+	dp_writer_need(o->writer, o->config.slot, DP_LP_SERIAL(lp));
+}
+
+/* Start and stop: waits for the disk. */
+static int save(struct dp_output *o, const struct dp_now *now)
+{
+	int rc;
+
+	prepare_save(o, now);
+	rc = dp_position_save(&o->file, &o->position);
+	end_save(o, o->position.lp, rc);
+	return rc;
+}
+
+static void poll_save(struct dp_output *o)
+{
+	int rc = o->saving ? dp_position_save_poll(&o->file) : -EAGAIN;
+
+	if (rc != -EAGAIN)
+		end_save(o, o->saving_lp, rc);
+}
+
+static void start_save(struct dp_output *o, const struct dp_now *now)
+{
+	int rc;
+
+	prepare_save(o, now);
+	rc = dp_position_save_start(&o->file, &o->position);
+	if (rc) {
+		end_save(o, o->position.lp, rc);
+		return;
+	}
+	o->saving = true;
+	o->saving_lp = o->position.lp;
+	poll_save(o); /* where a sync takes no time nobody is woken after it */
 }
 
 static bool wants_save(const struct dp_output *o)
@@ -139,6 +177,8 @@ static bool wants_save(const struct dp_output *o)
 /* A disk that refuses a save is asked again as often as it would be anyway. */
 static bool save_due(const struct dp_output *o, const struct dp_now *now)
 {
+	if (o->saving)
+		return false;
 	if (now->steady_ns - o->saved_ns >= o->config.save_interval_ns)
 		return o->changed || wants_save(o);
 	return !o->unsaved && wants_save(o);
@@ -153,6 +193,7 @@ bool dp_output_step(struct dp_output *o, const struct dp_now *now)
 	if (o->stopped)
 		return false;
 	o->served_ns = now->steady_ns;
+	poll_save(o);
 	if (mend(o, now)) {
 		/* Also when it broke: what it reported before that is behind it, and behind us. */
 		bool up = dp_output_serve(o, now);
@@ -166,7 +207,7 @@ bool dp_output_step(struct dp_output *o, const struct dp_now *now)
 	}
 	/* Also while it is broken: what was reported before is behind us. */
 	if (save_due(o, now))
-		(void)save(o, now);
+		start_save(o, now);
 	publish(o);
 	return more && !o->broken && !o->disk;
 }
@@ -194,7 +235,8 @@ int64_t dp_output_deadline(const struct dp_output *o)
 		deadline = o->retry_ns;
 	else
 		deadline = o->transport.ops->deadline(o->transport.ctx);
-	if ((o->changed || wants_save(o)) && o->saved_ns + o->config.save_interval_ns < deadline)
+	if (!o->saving && (o->changed || wants_save(o)) &&
+		o->saved_ns + o->config.save_interval_ns < deadline)
 		deadline = o->saved_ns + o->config.save_interval_ns;
 	if (reports_may_wait(o) && o->served_ns + REPORTS_NS < deadline)
 		deadline = o->served_ns + REPORTS_NS;
@@ -284,14 +326,13 @@ static int start(struct dp_output *o, const struct dp_output_setup *setup, const
 	int rc;
 
 	p->appliance = o->appliance;
-	rc = dp_position_load(&o->io, o->config.name, p, &found);
+	rc = dp_position_open(&o->file, &o->io, o->config.name, p, &found);
 	if (rc)
 		return rc;
 	begin(o, setup->recovery, found);
 	rc = dp_output_forget_lost(o, setup->recovery);
 	if (rc)
 		return rc;
-	dp_writer_need(o->writer, o->config.slot, DP_LP_SERIAL(p->lp));
 	rc = dp_dead_init(&o->dead, &setup->dead_io, o->config.name, p->dead_bytes);
 	if (rc)
 		return rc;
@@ -300,9 +341,16 @@ static int start(struct dp_output *o, const struct dp_output_setup *setup, const
 		rc = o->transport.ops->restore(o->transport.ctx, p->state, p->state_bytes);
 	if (rc == 0)
 		rc = dp_output_open_reader(o);
-	if (rc == 0 && found != DP_POSITION_FOUND)
-		rc = save(o, now);
-	return rc;
+	if (rc)
+		return rc;
+	/*
+	 * What was read may be in the kernel's cache alone, from before a crash. A disk that
+	 * refuses keeps no output with a position from starting; until it takes it, the log stays
+	 * whole.
+	 */
+	dp_writer_need(o->writer, o->config.slot, 0);
+	rc = save(o, now);
+	return found == DP_POSITION_FOUND ? 0 : rc;
 }
 
 int dp_output_new(
@@ -321,7 +369,7 @@ int dp_output_new(
 	o->transport = setup->transport;
 	o->appliance = setup->recovery->appliance;
 	o->saved_ns = now->steady_ns;
-	o->dead.handle = -1;
+	o->dead.handle = o->file.handle = -1;
 	rc = dp_flights_init(&o->flights, o->config.window_blocks);
 	if (rc == 0)
 		rc = make_form(o, &setup->attributes);
@@ -347,6 +395,7 @@ void dp_output_free(struct dp_output *o)
 	dp_json_form_free(o->dead_json);
 	dp_flights_fini(&o->flights);
 	dp_dead_fini(&o->dead);
+	dp_position_close(&o->file);
 	free(o->refused);
 	free(o);
 }

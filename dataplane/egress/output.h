@@ -39,6 +39,7 @@ struct dp_output {
 	struct dp_reader *reader;
 	struct dp_reader_counts counted; /* the reader's, as far as they are accounted for */
 	struct dp_position position;
+	struct dp_position_file file;
 	struct dp_flights flights;
 	struct dp_dead dead;
 	struct dp_refused *refused;
@@ -47,6 +48,8 @@ struct dp_output {
 	uint64_t read;	    /* records, in the log, over all time */
 	uint64_t caught_up; /* lp up to which the log was read to its end */
 	bool broken, disk, changed, stopped;
+	bool saving; /* a save runs; up to: */
+	uint64_t saving_lp;
 	bool unsaved;		      /* the last save failed */
 	int64_t backoff_ns, retry_ns; /* steady; for whatever is wrong */
 	int64_t saved_ns, served_ns;

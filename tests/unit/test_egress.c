@@ -639,6 +639,29 @@ Test(egress, needs_the_log_from_the_saved_position)
 	free_world(w);
 }
 
+/* A save under way holds nothing up, and what it covers counts when it has ended. */
+Test(egress, work_goes_on_beside_a_save)
+{
+	struct world *w = new_world(40);
+
+	start(w);
+	w->disk.polls = 1000;
+	w->now.steady_ns += 10 * MS;
+	drain(w);
+	cr_expect_eq(w->side.got_count, 40 * TAKEN_PER_BLOCK);
+	cr_expect_eq(STAT(w, saves), 1, "that of the start");
+	cr_expect_eq(w->log.needed, 0);
+	cr_expect_gt(dp_output_deadline(w->out), w->now.steady_ns + 1000 * MS,
+		"the disk wakes it, not the clock");
+	w->disk.polls = 0;
+	w->now.steady_ns += 10 * MS;
+	for (int i = 0; i < 3; i++)
+		dp_output_step(w->out, &w->now);
+	cr_expect_eq(STAT(w, saves), 3, "the one that ran, and one of what came meanwhile");
+	cr_expect_eq(w->log.needed, DP_LP_SERIAL(lp_of(40)));
+	free_world(w);
+}
+
 /* Reports do not wake it one by one; a window that fills, or a message that waits, lets them. */
 Test(egress, reports_wait_while_there_is_room)
 {
