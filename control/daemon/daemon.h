@@ -81,6 +81,7 @@ struct ctl_output_thread {
 	struct ctl_kafka_given kafka;
 	pthread_t thread;
 	bool running;
+	_Atomic bool waits;   /* output: writes, writer: reads; new blocks are no use to it */
 	_Atomic uint32_t end; /* enum ctl_end */
 	_Atomic bool ended;
 	bool drained; /* thread: before `ended` */

@@ -138,8 +138,14 @@ static void announce(struct ctl_writer_thread *t)
 	if (readable == t->announced)
 		return;
 	t->announced = readable;
-	for (uint32_t i = 0; i < t->daemon->output_count; i++)
-		dp_parker_wake(&t->daemon->outputs[i].parker);
+	/* Pairs with the fence in dp_parker_arm: an output that waits has not yet looked again. */
+	atomic_thread_fence(memory_order_seq_cst);
+	for (uint32_t i = 0; i < t->daemon->output_count; i++) {
+		struct ctl_output_thread *out = &t->daemon->outputs[i];
+
+		if (!atomic_load_explicit(&out->waits, memory_order_relaxed))
+			dp_parker_wake(&out->parker);
+	}
 }
 
 static int64_t nap(int64_t due_ns, int64_t now_ns, int64_t most_ns)
@@ -217,12 +223,14 @@ static void run_output(struct ctl_output_thread *t)
 		}
 		if (busy)
 			continue;
+		atomic_store_explicit(&t->waits, false, memory_order_relaxed);
 		dp_parker_arm(&t->parker);
 		if (dp_output_step(t->output, &now) ||
 			atomic_load_explicit(&t->end, memory_order_relaxed) != end) {
 			dp_parker_disarm(&t->parker);
 			continue;
 		}
+		atomic_store_explicit(&t->waits, dp_output_waits(t->output), memory_order_relaxed);
 		dp_parker_wait(&t->parker, dp_output_wake_fd(t->output),
 			nap(dp_output_deadline(t->output), now.steady_ns,
 				end ? END_LOOK_NS : TROUBLE_NS));

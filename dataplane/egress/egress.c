@@ -218,10 +218,13 @@ bool dp_output_step(struct dp_output *o, const struct dp_now *now)
  */
 static bool reports_may_wait(const struct dp_output *o)
 {
+	const struct dp_transport_ops *ops = o->transport.ops;
 	uint64_t count = dp_flights_count(&o->flights);
+	/* A message that waits for more than time waits for reports. */
+	bool stuck = o->sending.pending && ops->deadline(o->transport.ctx) == INT64_MAX;
 
-	return o->transport.ops->wake_fd && count && !o->broken && !o->disk &&
-	       !o->sending.pending && count <= o->config.window_blocks / 2 &&
+	return ops->wake_fd && count && !o->broken && !o->disk && !stuck &&
+	       count <= o->config.window_blocks / 2 &&
 	       o->flights.bytes <= o->config.window_bytes / 2;
 }
 
@@ -268,6 +271,11 @@ int dp_output_stop(struct dp_output *o, const struct dp_now *now)
 const struct dp_output_stats *dp_output_stats(const struct dp_output *o)
 {
 	return &o->stats;
+}
+
+bool dp_output_waits(const struct dp_output *o)
+{
+	return o->sending.pending || o->broken || o->disk;
 }
 
 int dp_output_wake_fd(const struct dp_output *o)

@@ -153,6 +153,9 @@ bool dp_output_drained(const struct dp_output *o); /* all before `readable` is d
 int dp_output_stop(struct dp_output *o, const struct dp_now *now); /* saves the positions */
 const struct dp_output_stats *dp_output_stats(const struct dp_output *o);
 
+/* Has more than it may send now: new blocks do not help it, only deadline and wake_fd do. */
+bool dp_output_waits(const struct dp_output *o);
+
 /* Readable when a step has something to do, beside the deadline and the writer; -1: none. */
 int dp_output_wake_fd(const struct dp_output *o);
 /* The output's own thread: one line on what is wrong with the other side, "" if nothing. */

@@ -133,7 +133,7 @@ static int make_producer(struct dp_kafka *k, char *why, size_t size)
 	k->schema_topic = TOPIC_UNASKED;
 	k->asks = 0;
 	memset(k->schema, 0, sizeof(k->schema));
-	k->volley = (struct dp_volley){0};
+	dp_volley_init(&k->volley, k->config.linger_ns);
 	return 0;
 }
 
@@ -438,7 +438,7 @@ static int kafka_serve(void *ctx, const struct dp_now *now, const struct dp_repo
 	if (!k->rk)
 		return -EBADF;
 	k->now_ns = now->steady_ns;
-	dp_volley_pause(&k->volley, k->now_ns, k->config.linger_ns);
+	dp_volley_pause(&k->volley, k->now_ns);
 	/* Before the queue is emptied: it is only written when something comes to an empty one. */
 	(void)!read(k->wake, &wakes, sizeof(wakes));
 	for (i = 0; i < EVENTS_PER_SERVE; i++) {
@@ -469,8 +469,7 @@ static int kafka_reopen(void *ctx, const struct dp_now *now)
 
 static int64_t kafka_deadline(void *ctx)
 {
-	(void)ctx;
-	return INT64_MAX; /* wake_fd says it all */
+	return dp_volley_deadline(&((struct dp_kafka *)ctx)->volley);
 }
 
 static int kafka_wake_fd(void *ctx)

@@ -11,46 +11,75 @@ static void send_some(struct dp_volley *v, int64_t now_ns, int count, uint64_t b
 	}
 }
 
+static void report(struct dp_volley *v, int count, uint64_t bytes)
+{
+	for (int i = 0; i < count; i++)
+		dp_volley_reported(v, bytes);
+}
+
 Test(volley, the_next_waits_until_few_are_on_their_way)
 {
-	struct dp_volley v = {0};
+	struct dp_volley v;
 
+	dp_volley_init(&v, 0);
 	send_some(&v, 0, 100, 10);
-	dp_volley_pause(&v, 0, 0);
+	dp_volley_pause(&v, 0);
 	cr_expect_not(dp_volley_take(&v, 1));
-	for (int i = 0; i < 95; i++)
-		dp_volley_reported(&v, 10);
+	cr_expect_eq(dp_volley_deadline(&v), INT64_MAX, "time alone does not help");
+	report(&v, 95, 10);
 	cr_expect_not(dp_volley_take(&v, 1), "five are on their way");
-	dp_volley_reported(&v, 10);
+	report(&v, 1, 10);
 	send_some(&v, 1, 50, 10);
-	dp_volley_pause(&v, 1, 0);
+	dp_volley_pause(&v, 1);
 	cr_expect_not(dp_volley_take(&v, 2));
-	for (int i = 0; i < 54; i++)
-		dp_volley_reported(&v, 10);
+	report(&v, 54, 10);
 	cr_expect_eq(v.messages, 0);
 	cr_expect_eq(v.bytes, 0);
 	cr_expect(dp_volley_take(&v, 3));
 }
 
-Test(volley, within_the_linger_it_is_one)
+/* The first waits three quarters of the linger for others, librdkafka the last one. */
+Test(volley, gathers_before_it_begins)
 {
-	struct dp_volley v = {0};
+	struct dp_volley v;
 
-	for (int64_t now = 0; now < 5; now++) {
+	dp_volley_init(&v, 400);
+	cr_expect_eq(dp_volley_deadline(&v), INT64_MAX, "nothing waits");
+	cr_expect_not(dp_volley_take(&v, 1000));
+	cr_expect_not(dp_volley_take(&v, 1299));
+	cr_expect_eq(dp_volley_deadline(&v), 1300);
+	for (int64_t now = 1300; now < 1400; now++) {
 		send_some(&v, now, 2, 1);
-		dp_volley_pause(&v, now, 5);
+		dp_volley_pause(&v, now);
 	}
-	dp_volley_pause(&v, 5, 5);
-	cr_expect_not(dp_volley_take(&v, 5));
+	dp_volley_pause(&v, 1400);
+	cr_expect_not(dp_volley_take(&v, 1400));
+	cr_expect_eq(dp_volley_spread_ns(400), 100);
+}
+
+/* What waits for reports has gathered in that time. */
+Test(volley, both_waits_are_one)
+{
+	struct dp_volley v;
+
+	dp_volley_init(&v, 400);
+	cr_expect_not(dp_volley_take(&v, 0));
+	send_some(&v, 300, 5, 1);
+	dp_volley_pause(&v, 400);
+	cr_expect_not(dp_volley_take(&v, 500));
+	cr_expect_not(dp_volley_take(&v, 900), "five are on their way");
+	report(&v, 1, 1);
+	cr_expect(dp_volley_take(&v, 901));
 }
 
 Test(volley, a_backlog_goes_at_full_speed)
 {
-	struct dp_volley v = {0};
+	struct dp_volley v;
 
+	dp_volley_init(&v, 0);
 	for (int i = 0; i < 100; i++) {
 		send_some(&v, 0, 5, DP_VOLLEY_BYTES / 5 + 1);
-		dp_volley_pause(&v, 0, 0);
+		dp_volley_pause(&v, 0);
 	}
 	cr_expect_eq(v.messages, 500);
 }
