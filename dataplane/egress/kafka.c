@@ -15,6 +15,7 @@
 #include "dataplane/egress/json.h"
 #include "dataplane/egress/kafka_conf.h"
 #include "dataplane/egress/number.h"
+#include "dataplane/egress/refusal.h"
 #include "dataplane/egress/volley.h"
 #include "dataplane/journal/schema.h"
 
@@ -51,6 +52,7 @@ struct dp_kafka {
 	struct schema schema[SCHEMAS_MAX]; /* a ring: the oldest is forgotten and sent again */
 	uint32_t schema_next;
 	struct dp_volley volley;
+	struct dp_refusal refusal;
 	int64_t now_ns; /* steady; of the last serve */
 	char schema_name[TOPIC_BYTES_MAX];
 	char trouble[TROUBLE_BYTES]; /* "" after a delivery */
@@ -110,7 +112,7 @@ static bool open_topics(struct dp_kafka *k)
 static int make_producer(struct dp_kafka *k, char *why, size_t size)
 {
 	static const uint64_t one = 1;
-	rd_kafka_conf_t *conf = dp_kafka_conf(&k->config, true, why, size);
+	rd_kafka_conf_t *conf = dp_kafka_conf(&k->config, &k->refusal, true, why, size);
 	char text[256];
 
 	if (!conf)
@@ -285,6 +287,35 @@ static void take_schema_report(struct dp_kafka *k, const rd_kafka_message_t *m)
 
 /* ---- messages ---- */
 
+static void add_number(rd_kafka_headers_t *h, const char *name, uint64_t value)
+{
+	char text[32];
+
+	rd_kafka_header_add(h, name, -1, text, (ssize_t)dp_number_u64(value, text));
+}
+
+static void add_hex(rd_kafka_headers_t *h, const char *name, uint64_t value)
+{
+	char text[16];
+
+	dp_number_hex(value, text);
+	rd_kafka_header_add(h, name, -1, text, sizeof(text));
+}
+
+/* Which block it is, and what it takes to read it: as in its payload. */
+static rd_kafka_headers_t *make_block_headers(const struct dp_block *b)
+{
+	rd_kafka_headers_t *h = rd_kafka_headers_new(6);
+
+	add_hex(h, "appliance", b->appliance);
+	add_number(h, "epoch", b->epoch);
+	add_number(h, "worker", b->worker);
+	add_number(h, "sequence", b->sequence);
+	add_number(h, "records", b->record_count);
+	add_hex(h, "schema", b->schema_hash);
+	return h;
+}
+
 static rd_kafka_headers_t *make_headers(const struct dp_message *m)
 {
 	static const char *const kinds[] = {"", "reading", "window", "alert", "gap", "mark", "raw"};
@@ -309,10 +340,25 @@ static rd_kafka_headers_t *make_headers(const struct dp_message *m)
 		char name[DP_NAME_BYTES_MAX + 8];
 
 		snprintf(name, sizeof(name), "model.%s", s->models[score[i].model].name);
-		rd_kafka_header_add(
-			h, name, -1, text, (ssize_t)dp_number_u64(score[i].version, text));
+		add_number(h, name, score[i].version);
 	}
 	return h;
+}
+
+/* 0 when messages may be taken again, -EAGAIN as long as some are on their way, -errno. */
+static int back_to_batches(struct dp_kafka *k)
+{
+	char why[TROUBLE_BYTES];
+	int rc;
+
+	if (k->volley.messages)
+		return -EAGAIN;
+	dp_refusal_end(&k->refusal);
+	destroy_producer(k);
+	rc = make_producer(k, why, sizeof(why));
+	if (rc)
+		note(k, why, NULL);
+	return rc ? -EIO : 0;
 }
 
 static int kafka_send(void *ctx, const struct dp_message *m)
@@ -320,9 +366,8 @@ static int kafka_send(void *ctx, const struct dp_message *m)
 	struct dp_kafka *k = ctx;
 	uint64_t opaque = m->cookie | (uint64_t)m->worker << DP_KAFKA_WORKER_SHIFT;
 	rd_kafka_headers_t *headers = NULL;
-	rd_kafka_topic_t *topic = k->topic[m->kind] ? k->topic[m->kind] : k->topic[0];
 	rd_kafka_vu_t vus[7] = {
-		VU(RKT, rkt, topic),
+		VU(RKT, rkt, NULL),
 		VU(MSGFLAGS, i, RD_KAFKA_MSG_F_COPY),
 		VU(TIMESTAMP, i64, m->timestamp_ns / 1000000),
 		VU(OPAQUE, ptr, (void *)(uintptr_t)opaque),
@@ -333,14 +378,17 @@ static int kafka_send(void *ctx, const struct dp_message *m)
 
 	if (!k->rk)
 		return -EBADF;
-	if (k->config.form == DP_FORM_PACKED)
+	if (dp_refusal_over(&k->refusal))
+		rc = back_to_batches(k);
+	if (rc == 0 && k->config.form == DP_FORM_PACKED)
 		rc = need_schema(k, m->block->schema_hash, m->streams);
 	if (rc == 0 && !dp_volley_take(&k->volley, k->now_ns))
 		rc = -EAGAIN;
 	if (rc)
 		return rc;
-	if (k->config.headers && m->record) {
-		headers = make_headers(m);
+	vus[0].u.rkt = k->topic[m->kind] ? k->topic[m->kind] : k->topic[0];
+	if (k->config.headers) {
+		headers = m->record ? make_headers(m) : make_block_headers(m->block);
 		vus[6] = (rd_kafka_vu_t)VU(HEADERS, headers, headers);
 	}
 	rc = produce(k, vus, headers ? 7 : 6);
@@ -366,15 +414,21 @@ static void take_report(
 	uint64_t opaque = (uint64_t)(uintptr_t)m->_private;
 	uint64_t cookie = opaque & ((1ull << DP_KAFKA_WORKER_SHIFT) - 1);
 
-	if (opaque != COOKIE_OF_SCHEMA)
-		dp_volley_reported(&k->volley, m->len);
 	if (opaque == COOKIE_OF_SCHEMA) {
 		take_schema_report(k, m);
-	} else if (!m->err) {
+		return;
+	}
+	dp_volley_reported(&k->volley, m->len);
+	dp_refusal_answered(&k->refusal, refused_for_good(m->err));
+	if (!m->err) {
 		k->trouble[0] = 0;
 		sink->report(sink->arg, cookie, DP_REPORT_DELIVERED, NULL);
-	} else if (refused_for_good(m->err)) {
+	} else if (refused_for_good(m->err) && k->refusal.alone && !k->broken) {
 		sink->report(sink->arg, cookie, DP_REPORT_REFUSED, rd_kafka_err2str(m->err));
+	} else if (refused_for_good(m->err) && !k->broken) {
+		note(k, rd_kafka_err2str(m->err), "a whole request; sent again one by one");
+		dp_refusal_begin(&k->refusal, k->volley.messages + 1);
+		k->broken = -EMSGSIZE;
 	} else if (!k->broken) {
 		/* A topic or a right that is missing: only sending all again keeps the order. */
 		note(k, rd_kafka_topic_name(m->rkt), rd_kafka_err2str(m->err));

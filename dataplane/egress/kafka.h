@@ -29,7 +29,7 @@ struct dp_kafka_config {
 	const char *kind_topic[DP_REC_KINDS]; /* JSON: by kind; NULL: topic */
 	enum dp_output_form form;
 	enum dp_kafka_partition partition; /* packed: always by worker */
-	bool headers; /* JSON: id, kind and model versions as message headers too */
+	bool headers;			   /* identity as message headers too: docs/record.md */
 	int64_t linger_ns;
 	const char *compression;		    /* NULL: librdkafka's default */
 	uint64_t message_max_bytes;		    /* 0: librdkafka's default */

@@ -93,8 +93,20 @@ static bool set_users(
 	return set_all(conf, config->properties, config->property_count, why, size);
 }
 
-rd_kafka_conf_t *dp_kafka_conf(
-	const struct dp_kafka_config *config, bool with_brokers, char *why, size_t size)
+static bool set_batches(
+	rd_kafka_conf_t *conf, const struct dp_refusal *refusal, char *why, size_t size)
+{
+	char bytes[32];
+	const struct dp_kafka_property one = {"batch.num.messages", "1"};
+	const struct dp_kafka_property smaller = {"batch.size", bytes};
+
+	snprintf(bytes, sizeof(bytes), "%" PRIu32, refusal->batch_bytes);
+	return (!refusal->alone || set(conf, &one, why, size)) &&
+	       (!refusal->batch_bytes || set(conf, &smaller, why, size));
+}
+
+rd_kafka_conf_t *dp_kafka_conf(const struct dp_kafka_config *config,
+	const struct dp_refusal *refusal, bool with_brokers, char *why, size_t size)
 {
 	rd_kafka_conf_t *conf = rd_kafka_conf_new();
 	int64_t linger_us = dp_volley_spread_ns(config->linger_ns) / 1000;
@@ -126,6 +138,7 @@ rd_kafka_conf_t *dp_kafka_conf(
 		!set_users(conf, config, why, size) ||
 		!set_all(conf, ours, sizeof(ours) / sizeof(ours[0]), why, size) ||
 		(config->message_max_bytes && !set(conf, &max, why, size)) ||
+		(refusal && !set_batches(conf, refusal, why, size)) ||
 		(config->compression && !set(conf, &compression, why, size)) ||
 		(with_brokers && !set(conf, &brokers, why, size))) {
 		rd_kafka_conf_destroy(conf);
@@ -143,7 +156,7 @@ rd_kafka_conf_t *dp_kafka_conf(
 
 int dp_kafka_check_properties(const struct dp_kafka_config *config, char *why, size_t size)
 {
-	rd_kafka_conf_t *conf = dp_kafka_conf(config, false, why, size);
+	rd_kafka_conf_t *conf = dp_kafka_conf(config, NULL, false, why, size);
 	char text[256];
 	rd_kafka_t *rk;
 

@@ -397,6 +397,33 @@ def test_missing_topic_is_told_and_made_good(
     wait_until("nothing is wrong any more", lambda: trouble() == "")
 
 
+def test_only_what_is_too_large_by_itself_is_a_dead_letter(
+    kafka: KafkaServer, penstockd: Start, config: Config, tmp_path: Path
+) -> None:
+    """A broker refuses whole requests; good records that were in them must not suffer."""
+    topics = {"readings": "tight-readings", "raw": "tight-raw"}
+    for topic in topics.values():
+        kafka.create_topic(topic, 1, max_message_bytes="4000")
+    config["inputs"][0]["keep_raw"] = True
+    config["outputs"] = [json_output(kafka, "tight") | {"topics": topics, "linger": "20ms"}]
+    daemon = penstockd(config)
+    for n in range(100):
+        daemon.send([text([reading(f"s{i}", n, temperature=1) for i in range(10)])])
+        if n % 40 == 20:
+            daemon.send([text(reading("wide", n, temperature=1)).ljust(9216)])
+    daemon.received(102)
+    ledger = daemon.delivered(timeout_s=90)
+    assert ledger["outputs"][0]["dead_letter"] == 2
+    found = json_readings(kafka, "tight")
+    here = records.sequences(found)
+    assert here.pop("wide") == {20, 60}
+    assert here == {f"s{i}": set(range(100)) for i in range(10)}
+    payloads = {m.value for m in kafka.read_all("tight-raw") if m.value}
+    assert len(payloads) == 100 and max(map(len, payloads)) < 4000
+    dead = (tmp_path / "state" / "dead-json.jsonl").read_text().splitlines()
+    assert [json.loads(line)["record"]["sensor"] for line in dead] == ["wide"] * 2
+
+
 @pytest.mark.long
 def test_hung_broker_is_outlived(own_broker: KafkaServer, penstockd: Start, config: Config) -> None:
     """Connections stay open and nobody answers, longer than a request may take."""

@@ -273,6 +273,7 @@ Test(kafka, packed_block_follows_its_schema, .timeout = 60)
 
 	open_world(&w);
 	w.config.form = DP_FORM_PACKED;
+	w.config.headers = true;
 	open_output(&w);
 	m.payload = w.block;
 	m.payload_bytes = w.block->bytes;
@@ -297,6 +298,8 @@ Test(kafka, packed_block_follows_its_schema, .timeout = 60)
 	got = consume(&w, "readings", 5 % PARTITIONS); /* worker modulo partitions */
 	cr_expect_eq(got->len, w.block->bytes);
 	cr_expect_eq(memcmp(got->payload, w.block, got->len), 0);
+	expect_header(got, "schema", key);
+	expect_header(got, "worker", "5");
 	close_world(&w);
 }
 
@@ -316,20 +319,63 @@ Test(kafka, too_large_is_refused_for_good, .timeout = 60)
 	close_world(&w);
 }
 
-Test(kafka, refusal_of_the_broker_is_reported, .timeout = 60)
+static void send_three(struct world *w)
+{
+	struct dp_message m = message(w, SAMPLE_NUMBERED, "{}");
+
+	for (int i = 0; i < 3; i++)
+		cr_assert_eq(send_message(w, &m), 0);
+}
+
+static void refuse_next(struct world *w)
+{
+	rd_kafka_mock_push_request_errors(
+		w->cluster, 0 /* Produce */, 1, RD_KAFKA_RESP_ERR_INVALID_TIMESTAMP);
+}
+
+/* A broker answers for a whole request: only a message that was alone in it is meant. */
+Test(kafka, what_is_refused_by_itself_is_reported, .timeout = 60)
 {
 	struct world w;
-	struct dp_message m;
 
 	open_world(&w);
 	open_output(&w);
-	rd_kafka_mock_push_request_errors(
-		w.cluster, 0 /* Produce */, 1, RD_KAFKA_RESP_ERR_INVALID_TIMESTAMP);
-	m = message(&w, SAMPLE_NUMBERED, "{}");
-	cr_assert_eq(send_message(&w, &m), 0);
+	refuse_next(&w);
+	send_three(&w);
+	cr_assert_eq(serve_until(&w, &w.refused_count, 1), -EMSGSIZE);
+	cr_expect_eq(w.refused_count, 0);
+	cr_assert_eq(w.t.ops->reopen(w.t.ctx, &w.now), 0);
+	w.delivered_count = 0; /* what was delivered is sent again as well */
+	refuse_next(&w);
+	send_three(&w);
+	cr_assert_eq(serve_until(&w, &w.delivered_count, 2), 0);
 	cr_assert_eq(serve_until(&w, &w.refused_count, 1), 0);
+	cr_expect_eq(w.delivered_count, 2);
 	cr_expect_eq(w.refused_count, 1);
 	cr_expect(strstr(w.refused_why, "timestamp"), "%s", w.refused_why);
+	close_world(&w);
+}
+
+Test(kafka, a_refused_request_is_sent_again_one_by_one, .timeout = 60)
+{
+	struct world w;
+	char text[256];
+
+	open_world(&w);
+	open_output(&w);
+	refuse_next(&w);
+	send_three(&w);
+	cr_assert_eq(serve_until(&w, &w.refused_count, 1), -EMSGSIZE);
+	cr_expect_gt(w.t.ops->trouble(w.t.ctx, text, sizeof(text)), 0);
+	cr_expect(strstr(text, "one by one"), "%s", text);
+	cr_assert_eq(w.t.ops->reopen(w.t.ctx, &w.now), 0);
+	w.delivered_count = 0;
+	for (uint32_t i = 1; i <= 3; i++) { /* the last ones by a producer that batches again */
+		send_three(&w);
+		cr_assert_eq(serve_until(&w, &w.delivered_count, 3 * i), 0);
+	}
+	cr_expect_eq(w.delivered_count, 9);
+	cr_expect_eq(w.refused_count, 0);
 	close_world(&w);
 }
 
