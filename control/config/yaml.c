@@ -25,6 +25,8 @@ struct builder {
 	struct ctl_pool *pool;
 	struct ctl_errors *errors;
 	const char *file;
+	const char *text; /* [len], not terminated */
+	size_t len;
 	struct ctl_node *root;
 	struct frame stack[CTL_YAML_DEPTH_MAX];
 	uint32_t depth; /* frames in use */
@@ -342,13 +344,48 @@ static void on_event(struct builder *b, struct fy_event *e)
 	}
 }
 
+/*
+ * A tab in front of a key makes that line go on with the plain value before it, and where that
+ * began is where libfyaml points. True, with the place of the tab, when one came behind `line`.
+ */
+static bool find_tab(const struct builder *b, uint32_t line, struct fy_mark *tab)
+{
+	const char *at = b->text, *end = at + b->len, *eol;
+
+	for (uint32_t i = 0; at < end; i++, at = eol < end ? eol + 1 : end) {
+		const char *word = at;
+
+		eol = memchr(at, '\n', (size_t)(end - at));
+		eol = eol ? eol : end;
+		if (i < line)
+			continue;
+		while (word < eol && *word == ' ')
+			word++;
+		*tab = (struct fy_mark){.line = (int)i, .column = (int)(word - at)};
+		if (word < eol && *word == '\t')
+			return true;
+		if (memchr(at, ':', (size_t)(eol - at))) /* the key that ended the value */
+			return false;
+	}
+	return false;
+}
+
 static void syntax_errors(struct builder *b, struct fy_diag *diag)
 {
 	struct fy_diag_error *e;
+	struct fy_mark tab;
 	void *at = NULL;
 	bool any = false;
 
 	while ((e = fy_diag_errors_iterate(diag, &at))) {
+		if (e->line > 0 && strstr(e->msg, "multiline") &&
+			find_tab(b, (uint32_t)e->line, &tab)) {
+			ctl_errors_add(b->errors, b->file, (uint32_t)tab.line + 1,
+				(uint32_t)tab.column + 1, NULL,
+				"not valid YAML: a tab cannot indent, only spaces");
+			any = true;
+			continue;
+		}
 		ctl_errors_add(b->errors, b->file, e->line > 0 ? (uint32_t)e->line : b->line,
 			e->column > 0 ? (uint32_t)e->column : b->column, NULL, "not valid YAML: %s",
 			e->msg);
@@ -420,6 +457,8 @@ struct ctl_node *ctl_yaml_parse(struct ctl_pool *pool, const char *file, const c
 	b->pool = pool;
 	b->errors = errors;
 	b->file = file;
+	b->text = text;
+	b->len = len;
 	b->nodes_max = limits->nodes;
 	b->line = b->column = 1;
 	root = run_parser(b, text, len) ? b->root : NULL;

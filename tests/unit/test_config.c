@@ -97,6 +97,10 @@ static const struct broken table[] = {
 	/* form */
 	{"name: box", "name: [", 2, "", "not valid YAML"},
 	{"name: box", "name: \"box", 1, "", "not valid YAML"},
+	{"workers: 1", "\tworkers: 1", 2, "", "a tab cannot indent"},
+	{"workers: 1", "go on\n \tworkers: 1", 3, "", "a tab cannot indent"},
+	{"workers: 1", "  workers: 1", 1, "", "invalid multiline plain key"},
+	{"    number: 7", "\t number: 7", 5, "", "tab"},
 	{"name: box", "name: b\xff", 1, "", "not valid UTF-8"},
 	{"name: box", "nam: box", 1, "nam", "unknown key, did you mean name?"},
 	{"name: box", "<<: {name: box}", 1, "<<", "merge keys"},
