@@ -373,6 +373,17 @@ int ctl_attributes_parse(const struct ctl_attribute_source *source, const char *
 	return finish(b, out);
 }
 
+/* Said where the file is named, if somebody names it: there is no line of its own to point at. */
+static void unreadable(struct ctl_attr_build *b, const struct ctl_attribute_source *s, int error)
+{
+	if (s->named_by)
+		ctl_errors_add(b->errors, s->named_by, s->line, s->column, s->key, "%s: %s",
+			s->path, strerror(-error));
+	else
+		ctl_errors_add(b->errors, s->path, 0, 0, NULL, "%s", strerror(-error));
+	b->failed = true;
+}
+
 int ctl_attributes_load(const struct ctl_attribute_source *sources, size_t count,
 	const char *const *streams, struct ctl_attributes **out, struct ctl_errors *errors)
 {
@@ -388,7 +399,7 @@ int ctl_attributes_load(const struct ctl_attribute_source *sources, size_t count
 		b->source = own_source(&pool, &sources[i]);
 		error = ctl_file_read(sources[i].path, CTL_ATTRIBUTE_FILE_BYTES_MAX, &text, &len);
 		if (error) {
-			ctl_attr_fail(b, &(struct ctl_attr_place){0}, NULL, strerror(-error));
+			unreadable(b, &sources[i], error);
 			continue;
 		}
 		read_text(b, text, len);

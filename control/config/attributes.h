@@ -45,6 +45,10 @@ enum ctl_attribute_format { CTL_ATTRIBUTES_CSV = 1, CTL_ATTRIBUTES_YAML };
 struct ctl_attribute_source {
 	const char *path;
 	const char *stream; /* NULL: any, or as a column or key `stream` says */
+	/* Where the path was given, for when there is no such file: `key` in `named_by`, or NULL.
+	 */
+	const char *named_by, *key;
+	uint32_t line, column;
 };
 
 /* What the end of the name says: an enum ctl_attribute_format, or 0. */

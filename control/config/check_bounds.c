@@ -25,6 +25,19 @@ size_t ctl_sensor_bytes(const struct dp_stream *stream)
 	return dp_table_sensor_bytes(&table);
 }
 
+static void check_attributes(struct ctl_cx *cx)
+{
+	struct ctl_config *c = cx->config;
+
+	for (uint32_t i = 0; i < c->attribute_file_count; i++) {
+		struct ctl_attribute_file *f = &c->attribute_files[i];
+
+		f->given = ctl_place_of(cx, &f->path);
+		if (f->path && !ctl_attributes_format(f->path))
+			ctl_fail_at(cx, &f->path, "must end in .csv, .yaml or .yml");
+	}
+}
+
 static void check_journal(struct ctl_cx *cx)
 {
 	const struct ctl_journal *j = &cx->config->journal;
@@ -136,13 +149,7 @@ void ctl_check_places(struct ctl_cx *cx)
 	if (c->api_socket && strlen(c->api_socket) >= room)
 		ctl_fail_at(cx, &c->api_socket,
 			"is longer than the %zu bytes that a Unix socket can have", room - 1);
-	for (uint32_t i = 0; i < c->attribute_file_count; i++) {
-		const char *path = c->attribute_files[i].path;
-
-		if (path && !ctl_attributes_format(path))
-			ctl_fail_at(
-				cx, &c->attribute_files[i].path, "must end in .csv, .yaml or .yml");
-	}
+	check_attributes(cx);
 }
 
 void ctl_check_bounds(struct ctl_cx *cx)

@@ -124,7 +124,8 @@ struct ctl_limits {
 
 struct ctl_attribute_file {
 	const char *path;
-	int16_t stream; /* index; -1: all, or as the file's own column `stream` says */
+	int16_t stream;		/* index; -1: all, or as the file's own column `stream` says */
+	struct ctl_place given; /* where the path was */
 };
 
 struct ctl_config {

@@ -11,6 +11,7 @@ static int load_attributes(struct ctl_config *c, struct ctl_errors *errors)
 {
 	struct ctl_attribute_source sources[CTL_ATTRIBUTE_FILES_MAX];
 	const char *streams[DP_STREAMS_MAX + 1];
+	char keys[CTL_ATTRIBUTE_FILES_MAX][32];
 
 	for (uint32_t i = 0; i < c->streams.count; i++)
 		streams[i] = c->streams.streams[i].name;
@@ -18,8 +19,15 @@ static int load_attributes(struct ctl_config *c, struct ctl_errors *errors)
 	for (uint32_t i = 0; i < c->attribute_file_count; i++) {
 		const struct ctl_attribute_file *f = &c->attribute_files[i];
 
-		sources[i].path = f->path;
-		sources[i].stream = f->stream < 0 ? NULL : streams[f->stream];
+		snprintf(keys[i], sizeof(keys[i]), "attributes[%u].file", i);
+		sources[i] = (struct ctl_attribute_source){
+			.path = f->path,
+			.stream = f->stream < 0 ? NULL : streams[f->stream],
+			.named_by = c->file,
+			.key = keys[i],
+			.line = f->given.line,
+			.column = f->given.column,
+		};
 	}
 	return ctl_attributes_load(
 		sources, c->attribute_file_count, streams, &c->attributes, errors);

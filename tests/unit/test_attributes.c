@@ -184,7 +184,7 @@ Test(attributes, unknown_streams_and_missing_files_are_errors)
 	static const char *const streams[] = {"air", NULL};
 	char path[] = "/tmp/penstock-attributes-XXXXXX.csv";
 	int fd = mkstemps(path, 4);
-	struct ctl_attribute_source sources[] = {{path, NULL}, {"/nonexistent.csv", NULL}};
+	struct ctl_attribute_source sources[] = {{.path = path}, {.path = "/nonexistent.csv"}};
 	struct ctl_errors errors = {0};
 	struct ctl_attributes *a;
 

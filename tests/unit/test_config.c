@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "control/config/config.h"
 #include "control/config/kafka.h"
@@ -707,6 +708,30 @@ Test(config, a_file_that_is_not_there_is_one_error)
 	cr_expect_eq(ctl_config_load("/nonexistent/x.yaml", &c, &errors), -ENOENT);
 	cr_expect_eq(errors.count, 1);
 	ctl_errors_free(&errors);
+}
+
+/* Without the place a long list of files does not tell which entry is wrong. */
+Test(config, an_attributes_file_that_is_not_there_is_an_error_of_its_key)
+{
+	char path[] = "/tmp/penstock-config-XXXXXX.yaml";
+	char *text = replaced("api:", "attributes: [{file: missing/a.csv}]\napi:");
+	int fd = mkstemps(path, 5);
+	struct ctl_errors errors = {0};
+	struct ctl_config *c;
+
+	cr_assert(fd >= 0);
+	cr_assert_eq(write(fd, text, strlen(text)), (ssize_t)strlen(text));
+	close(fd);
+	cr_expect_eq(ctl_config_load(path, &c, &errors), -EINVAL);
+	cr_expect_null(c);
+	cr_assert_eq(errors.count, 1);
+	cr_expect_str_eq(errors.list[0].file, path);
+	cr_expect_eq(errors.list[0].column, 21);
+	cr_expect(has_error(&errors, 46, "attributes[0].file",
+		"/tmp/missing/a.csv: No such file or directory"));
+	ctl_errors_free(&errors);
+	unlink(path);
+	free(text);
 }
 
 static void expect_current(const char *path, void (*write)(FILE *))
