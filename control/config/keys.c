@@ -278,7 +278,8 @@ static const struct ctl_key journal_keys[] = {
 			"synced each `lazy_sync`. `off`: memory only"},
 	{"segment", CTL_T_BYTES, AT(struct ctl_journal, writer.segment_bytes), .fallback = "64MiB",
 		.low = DP_SEGMENT_BYTES_MIN, .high = DP_SEGMENT_BYTES_MAX,
-		.help = "Size of one file; a multiple of 4 KiB"},
+		.help = "Size of one file; a multiple of 4 KiB. A quarter of it must hold the "
+			"largest block of the streams, which `penstock check` prints"},
 	{"linger", CTL_T_DURATION, AT(struct ctl_journal, linger_ns), .fallback = "1ms",
 		.high = SECONDS(1),
 		.help = "Longest that a record waits for its block to fill, from its packet's "
@@ -288,7 +289,8 @@ static const struct ctl_key journal_keys[] = {
 		.help = "Time between two syncs with `sync: lazy`"},
 	{"ring", CTL_T_BYTES, AT(struct ctl_journal, ring_bytes), .fallback = "64MiB",
 		.low = MIB(1), .high = GIB(4),
-		.help = "Log ring of each worker: what waits for the disk; a power of two"},
+		.help = "Log ring of each worker: what waits for the disk; a power of two. A "
+			"quarter of it must hold the largest block, too"},
 	{"retention", CTL_T_DURATION, AT(struct ctl_journal, writer.retention_ns), .fallback = "0",
 		.high = DAYS(3660),
 		.help = "Keep what every output has for this long, and at least as long as a "
