@@ -5,6 +5,7 @@
 #include <time.h>
 
 #include "control/api/routes.h"
+#include "control/config/scalar.h"
 
 #define DAY_S 86400.0
 
@@ -91,6 +92,28 @@ static json_t *workers_json(const struct ctl_view *view)
 
 /* ---- journal ---- */
 
+/*
+ * The limit is the operator's own: "No space left on device" would send him to a disk that has
+ * room.
+ */
+const char *ctl_writer_trouble(const struct ctl_view *view, char text[CTL_WRITER_TROUBLE_BYTES])
+{
+	uint64_t limit = view->config->journal.writer.bytes_max;
+	char size[CTL_SCALAR_TEXT_BYTES];
+
+	if (!load(&view->writer->at_limit)) {
+		snprintf(text, CTL_WRITER_TROUBLE_BYTES, "%s", error_text(&view->writer->error));
+	} else if (limit) {
+		ctl_write_bytes(limit, size);
+		snprintf(text, CTL_WRITER_TROUBLE_BYTES, "journal.retention_bytes, %s, is reached",
+			size);
+	} else { /* sync: off has one of its own */
+		snprintf(text, CTL_WRITER_TROUBLE_BYTES,
+			"what is kept in memory without journal.retention_bytes is reached");
+	}
+	return text;
+}
+
 static json_t *journal_json(const struct ctl_view *view, double uptime_s)
 {
 	static const char *const states[] = {[DP_WRITER_OK] = "ok",
@@ -101,14 +124,15 @@ static json_t *journal_json(const struct ctl_view *view, double uptime_s)
 	const struct ctl_config *c = view->config;
 	const struct dp_writer_stats *s = view->writer;
 	double bytes = (double)(load(&s->bytes) + load(&s->padding_bytes));
+	char trouble[CTL_WRITER_TROUBLE_BYTES];
 
 	return json_pack("{s:s, s:s, s:s, s:s?, s:I, s:b, s:I, s:I, s:I, s:I, s:I, s:f, s:I, s:f,"
 			 " s:f, s:I, s:{s:I, s:I, s:I, s:I, s:I, s:I}}",
-		"state", states[load(&s->state)], "error", error_text(&s->error), "sync",
-		modes[c->journal.writer.sync], "dir", c->journal.dir, "records", load(&s->records),
-		"synced", load(&s->durable) >= load(&s->readable), "blocks", load(&s->blocks),
-		"groups", load(&s->groups), "syncs", load(&s->syncs), "bytes", load(&s->bytes),
-		"padding_bytes", load(&s->padding_bytes), "bytes_per_day",
+		"state", states[load(&s->state)], "error", ctl_writer_trouble(view, trouble),
+		"sync", modes[c->journal.writer.sync], "dir", c->journal.dir, "records",
+		load(&s->records), "synced", load(&s->durable) >= load(&s->readable), "blocks",
+		load(&s->blocks), "groups", load(&s->groups), "syncs", load(&s->syncs), "bytes",
+		load(&s->bytes), "padding_bytes", load(&s->padding_bytes), "bytes_per_day",
 		uptime_s > 0 ? bytes / uptime_s * DAY_S : 0, "failures", load(&s->failures),
 		"sync_us_last", (double)load(&s->sync_ns_last) / 1e3, "sync_us_max",
 		(double)load(&s->sync_ns_max) / 1e3, "expired_records", load(&s->expired_records),

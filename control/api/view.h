@@ -68,3 +68,7 @@ struct ctl_view {
 	void (*wake_worker)(void *arg, uint32_t worker);
 	void *arg;
 };
+
+/* Why the writer was last in trouble, in words; "" if it never was. */
+enum { CTL_WRITER_TROUBLE_BYTES = 128 };
+const char *ctl_writer_trouble(const struct ctl_view *view, char text[CTL_WRITER_TROUBLE_BYTES]);

@@ -48,6 +48,7 @@ static void look_at_writer(struct ctl_health *h, const struct ctl_view *view)
 		[DP_WRITER_FULL] = "journal: full: nothing more is taken until there is room",
 	};
 	uint64_t state = load(&view->writer->state);
+	char trouble[CTL_WRITER_TROUBLE_BYTES];
 
 	if (state == h->writer_state)
 		return;
@@ -55,8 +56,7 @@ static void look_at_writer(struct ctl_health *h, const struct ctl_view *view)
 	if (state == DP_WRITER_OK)
 		ctl_log(CTL_INFO, "%s", says[state]);
 	else
-		ctl_log(CTL_ERROR, "%s: %s", says[state],
-			strerror((int)load(&view->writer->error)));
+		ctl_log(CTL_ERROR, "%s: %s", says[state], ctl_writer_trouble(view, trouble));
 }
 
 static void look_at_output(struct ctl_health *h, const struct ctl_output_view *o, uint32_t index)

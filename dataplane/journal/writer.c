@@ -134,6 +134,7 @@ void dp_writer_fail(struct dp_writer *w, int err, const struct dp_now *now)
 	}
 	w->failed = 0;
 	set(&w->stats.error, (uint64_t)-err);
+	set(&w->stats.at_limit, w->at_limit && w->phase >= DP_PHASE_MAKE);
 	if (no_room(err) && w->phase >= DP_PHASE_MAKE && w->durable_index >= w->redo_until) {
 		set(&w->stats.state, DP_WRITER_FULL);
 	} else {

@@ -42,10 +42,11 @@ enum dp_writer_state {
 struct dp_writer_stats {
 	_Atomic uint64_t
 		readable; /* lp: outputs read only before it (A: release; reader: acquire) */
-	_Atomic uint64_t records; /* in the log before `readable`, over all time */
-	_Atomic uint64_t durable; /* lp: everything before is synced */
-	_Atomic uint64_t state;	  /* enum dp_writer_state */
-	_Atomic uint64_t error;	  /* errno of the last failure */
+	_Atomic uint64_t records;  /* in the log before `readable`, over all time */
+	_Atomic uint64_t durable;  /* lp: everything before is synced */
+	_Atomic uint64_t state;	   /* enum dp_writer_state */
+	_Atomic uint64_t error;	   /* errno of the last failure */
+	_Atomic uint64_t at_limit; /* 1: that is ENOSPC by bytes_max, not by the disk */
 	_Atomic uint64_t groups, syncs, blocks, bytes, padding_bytes, segments_made, segments_freed;
 	_Atomic uint64_t failures; /* of write or sync */
 	_Atomic uint64_t sync_ns_last, sync_ns_max;

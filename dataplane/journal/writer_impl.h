@@ -69,7 +69,8 @@ struct dp_writer {
 	enum dp_sync_of syncing;
 	uint64_t sync_index, sync_lp, sync_records;
 	int64_t sync_started_ns, unsynced_since_ns;
-	int failed; /* -errno that waits for a running sync to end */
+	bool at_limit; /* bytes_max, not the disk, is what the next segment waits for */
+	int failed;    /* -errno that waits for a running sync to end */
 
 	int64_t retry_at_ns, backoff_ns;
 	int64_t free_at_ns;	    /* next look at what may be freed */

@@ -105,6 +105,7 @@ static bool free_oldest(struct dp_writer *w, const struct dp_now *now)
 	rc = unlink_segment(w, s.serial);
 	if (rc) {
 		set(&w->stats.error, (uint64_t)-rc);
+		set(&w->stats.at_limit, 0);
 		w->free_not_before_ns = now->steady_ns + FREE_AGAIN_NS;
 		return false;
 	}
@@ -198,8 +199,9 @@ bool dp_writer_make_next(struct dp_writer *w, const struct dp_now *now)
 	int rc = 0;
 
 	if (w->next.handle < 0) {
-		if (w->config.bytes_max &&
-			bytes_total(w) + w->config.segment_bytes > w->config.bytes_max)
+		w->at_limit = w->config.bytes_max &&
+			      bytes_total(w) + w->config.segment_bytes > w->config.bytes_max;
+		if (w->at_limit)
 			return make_room(w, now) || next_refused(w, -ENOSPC, now);
 		rc = open_next(w);
 		left = w->config.segment_bytes;

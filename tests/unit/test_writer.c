@@ -211,6 +211,7 @@ Test(writer, full_blocks_until_outputs_have_gone_on)
 	}
 	cr_expect_eq(stat_of(&s->state), DP_WRITER_FULL);
 	cr_expect_eq(stat_of(&s->error), ENOSPC);
+	cr_expect_eq(stat_of(&s->at_limit), 1);
 	cr_expect_leq(stat_of(&s->segment_bytes_total), w->config.bytes_max);
 	cr_expect_lt(w->lives[0][0].released, w->lives[0][0].count);
 	dp_writer_need(w->writer, 0, 3);
@@ -408,6 +409,7 @@ Test(writer, starts_on_a_full_disk)
 	world_fail(w, WORLD_ZERO, 1, 1, -ENOSPC);
 	cr_assert_eq(world_start(w), 0);
 	cr_expect_eq(stat_of(&dp_writer_stats(w->writer)->state), DP_WRITER_FULL);
+	cr_expect_eq(stat_of(&dp_writer_stats(w->writer)->at_limit), 0);
 	world_put(w, 0, 5);
 	world_run(w, 1000);
 	cr_expect_eq(w->lives[0][0].released, 5);
