@@ -7,6 +7,7 @@
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "firmware-sim/options.h"
 #include "firmware-sim/result.h"
@@ -45,6 +46,10 @@ static int measure(struct fws_run *run, const struct fws_options *o, const struc
 
 	if (rc)
 		return fail(o->verify_where, rc);
+	/* An appliance may make it with the first record; else it is better known now than later.
+	 */
+	if (o->verify == FWS_VERIFY_FILE && !o->quiet && access(o->verify_where, F_OK))
+		fprintf(stderr, "penstock-sim: %s: not there yet\n", o->verify_where);
 	rc = fws_run_all(run, &result->run);
 	if (verify) {
 		/* A second Ctrl-C ends the waiting, too. */

@@ -64,12 +64,14 @@ static double messages_per_percent(const struct fws_result *r)
 
 static void print_latency(FILE *to, const char *what, const struct fws_hist *h)
 {
+	if (!h->count)
+		return;
 	fprintf(to, "%-12s p50 %.3f ms, p99 %.3f, p99.9 %.3f, max %.3f\n", what,
 		(double)fws_hist_quantile(h, 0.5) / 1e6, (double)fws_hist_quantile(h, 0.99) / 1e6,
 		(double)fws_hist_quantile(h, 0.999) / 1e6, (double)h->max_ns / 1e6);
 }
 
-static void print_verify(const struct fws_result *r, FILE *to)
+static void print_verify(const struct fws_result *r, const struct fws_options *o, FILE *to)
 {
 	const struct fws_verify_result *v = r->verify;
 
@@ -89,10 +91,9 @@ static void print_verify(const struct fws_result *r, FILE *to)
 	if (v->unparsed)
 		fprintf(to, "unparsed     %" PRIu64 " lines that are no record\n", v->unparsed);
 	if (v->error)
-		fprintf(to, "reading back ended early: %s\n", strerror(-v->error));
+		fprintf(to, "trouble      reading %s: %s\n", o->verify_where, strerror(-v->error));
 	print_latency(to, "to arrival", &v->arrival);
-	if (v->broker.count)
-		print_latency(to, "to broker", &v->broker);
+	print_latency(to, "to broker", &v->broker);
 	print_latency(to, "to read", &v->read);
 }
 
@@ -141,11 +142,15 @@ void fws_result_print(const struct fws_result *r, const struct fws_options *o, F
 		fprintf(to, "daemon CPU   %.2f s, %.0f messages/s for each 1 %% of a core\n",
 			r->daemon_cpu_seconds, messages_per_percent(r));
 	if (r->verify)
-		print_verify(r, to);
+		print_verify(r, o, to);
 }
 
 static void json_latency(FILE *to, const char *key, const struct fws_hist *h)
 {
+	if (!h->count) {
+		fprintf(to, "\"%s\":null", key);
+		return;
+	}
 	fprintf(to,
 		"\"%s\":{\"count\":%" PRIu64 ",\"negative\":%" PRIu64 ",\"p50\":%.6f,\"p99\":%.6f,"
 		"\"p99.9\":%.6f,\"max\":%.6f}",
@@ -168,10 +173,7 @@ static void json_verify(const struct fws_result *r, FILE *to)
 		per((double)v->distinct, (double)fws_result_expected(r)), -v->error);
 	json_latency(to, "arrival_ms", &v->arrival);
 	fputc(',', to);
-	if (v->broker.count)
-		json_latency(to, "broker_ms", &v->broker);
-	else
-		fputs("\"broker_ms\":null", to);
+	json_latency(to, "broker_ms", &v->broker);
 	fputc(',', to);
 	json_latency(to, "read_ms", &v->read);
 	fputc('}', to);

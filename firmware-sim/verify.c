@@ -241,6 +241,8 @@ void fws_verify_finish(struct fws_verify *v, uint64_t expected, const atomic_boo
 	}
 	atomic_store(&v->quit, true);
 	pthread_join(v->thread, NULL);
+	if (!v->result.error && v->source->check)
+		v->result.error = v->source->check(v->source);
 	*result = v->result;
 	free_verify(v);
 }

@@ -19,6 +19,8 @@ struct fws_source {
 	 * nothing more will come.
 	 */
 	int (*poll)(struct fws_source *s, fws_take_record *take, void *arg);
+	/* At the end: 0, or -errno for why nothing can have come. May be NULL. */
+	int (*check)(struct fws_source *s);
 	void (*close)(struct fws_source *s);
 };
 
@@ -48,7 +50,7 @@ struct fws_verify_result {
 	uint64_t unsent;       /* reading records of our sensors with a number that was not sent */
 	uint64_t other;	       /* records of other kinds and of other sensors, and older ones */
 	uint64_t unparsed;     /* lines that are no record */
-	int error;	       /* the source ended early: -errno */
+	int error;	       /* the source ended early, or was never there: -errno */
 	struct fws_hist arrival; /* event time to arrival */
 	struct fws_hist broker;	 /* event time to the broker's; of topics that have it */
 	struct fws_hist read;	 /* event time to being read here */

@@ -140,7 +140,7 @@ int fws_source_api(struct fws_source **out, const char *socket_path)
 	a = calloc(1, sizeof(*a));
 	if (!a)
 		return -ENOMEM;
-	a->base = (struct fws_source){api_poll, api_close};
+	a->base = (struct fws_source){.poll = api_poll, .close = api_close};
 	a->fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
 	if (a->fd < 0 || connect(a->fd, (struct sockaddr *)&to, sizeof(to)))
 		rc = -errno;

@@ -21,6 +21,7 @@ struct file_source {
 	struct fws_source base;
 	char path[4000];
 	int fd;		 /* -1: not there yet */
+	int error;	 /* -errno of the last try to open it */
 	uint64_t number; /* of the last file that was followed to its end */
 	struct fws_lines lines;
 };
@@ -135,8 +136,10 @@ static int file_poll(struct fws_source *s, fws_take_record *take, void *arg)
 	struct file_source *f = (struct file_source *)s;
 	int rc = 0;
 
-	if (f->fd < 0)
+	if (f->fd < 0) {
 		f->fd = open(f->path, O_RDONLY | O_CLOEXEC);
+		f->error = f->fd < 0 ? -errno : 0;
+	}
 	if (f->fd >= 0)
 		rc = read_some(f, take, arg);
 	if (rc)
@@ -161,6 +164,11 @@ static int file_poll(struct fws_source *s, fws_take_record *take, void *arg)
 	return 0;
 }
 
+static int file_check(struct fws_source *s)
+{
+	return ((struct file_source *)s)->error;
+}
+
 static void file_close(struct fws_source *s)
 {
 	struct file_source *f = (struct file_source *)s;
@@ -182,7 +190,7 @@ int fws_source_file(struct fws_source **out, const char *path)
 		return -ENAMETOOLONG;
 	}
 	strcpy(f->path, path);
-	f->base = (struct fws_source){file_poll, file_close};
+	f->base = (struct fws_source){.poll = file_poll, .check = file_check, .close = file_close};
 	f->fd = open(path, O_RDONLY | O_CLOEXEC);
 	if (f->fd < 0 && errno != ENOENT) {
 		int rc = -errno;
@@ -190,6 +198,7 @@ int fws_source_file(struct fws_source **out, const char *path)
 		free(f);
 		return rc;
 	}
+	f->error = f->fd < 0 ? -ENOENT : 0;
 	if (f->fd >= 0)
 		lseek(f->fd, 0, SEEK_END);
 

@@ -152,7 +152,7 @@ int fws_source_kafka(struct fws_source **out, const char *where)
 		free(k);
 		return rc ? rc : -EINVAL;
 	}
-	k->base = (struct fws_source){kafka_poll, kafka_close};
+	k->base = (struct fws_source){.poll = kafka_poll, .close = kafka_close};
 	rd_kafka_poll_set_consumer(k->consumer);
 	k->queue = rd_kafka_queue_get_consumer(k->consumer);
 	rc = k->queue ? assign_ends(k->consumer, slash + 1) : -EIO;

@@ -177,9 +177,8 @@ def tell(o: Outcome, t: Terminal) -> bool:
         f"{100 * o.cpu_s / o.seconds:.1f} %",
         f"of one core; {o.resident_bytes / 2**20:.0f} MiB resident",
     )
-    verify = o.latency_of.get("verify", {})
-    if verify:
-        ms = verify["read_ms"]
+    ms = o.latency_of.get("verify", {}).get("read_ms")
+    if ms:
         row(
             "latency, send to record",
             f"{ms['p50']:.2f} ms",

@@ -1,6 +1,7 @@
 """penstock-sim itself: what it says about its own runs, and whether it may be believed."""
 
 import csv
+import errno
 import json
 import socket
 import struct
@@ -110,6 +111,20 @@ def test_nothing_sent_proves_nothing(build_dir: Path, sink: str, tmp_path: Path)
     args = ("--target", sink, "--rate", "100", "--max-messages", "5")
     done = run(build_dir, *args, "--loss", "1", "--verify", f"file:{tmp_path / 'records'}")
     assert done.returncode == 1 and "proves nothing" in done.stdout
+
+
+def test_file_that_is_not_there_is_named(build_dir: Path, sink: str, tmp_path: Path) -> None:
+    """A wrong path must not look like an appliance that lost everything, or that took no time."""
+    path = tmp_path / "no-such-file"
+    args = ("--target", sink, "--rate", "100", "--max-messages", "5", "--verify-timeout", "0.3")
+    done = run(build_dir, *args, "--verify", f"file:{path}")
+    assert done.returncode == 1
+    assert f"reading {path}: No such file or directory" in done.stdout
+    assert f"{path}: not there yet" in done.stderr
+    assert "p50" not in done.stdout
+    found = json.loads(run(build_dir, *args, "--verify", f"file:{path}", "--json").stdout)["verify"]
+    assert found["missing"] == 5 and found["error"] == errno.ENOENT
+    assert [found[f"{what}_ms"] for what in ("arrival", "broker", "read")] == [None] * 3
 
 
 def test_another_sender_with_the_same_ids_shows(
