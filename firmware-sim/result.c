@@ -62,6 +62,12 @@ static double messages_per_percent(const struct fws_result *r)
 	return per((double)r->run.sent.datagrams, r->daemon_cpu_seconds * 100);
 }
 
+/* Whether some readings are made before the message that they travel in. */
+static bool waits(const struct fws_fleet_config *c)
+{
+	return c->readings > 1 || c->batch > 1;
+}
+
 static void print_latency(FILE *to, const char *what, const struct fws_hist *h)
 {
 	if (!h->count)
@@ -92,6 +98,10 @@ static void print_verify(const struct fws_result *r, const struct fws_options *o
 		fprintf(to, "unparsed     %" PRIu64 " lines that are no record\n", v->unparsed);
 	if (v->error)
 		fprintf(to, "trouble      reading %s: %s\n", o->verify_where, strerror(-v->error));
+	if (v->distinct)
+		fprintf(to, "latency      of each reading, from its event time%s\n",
+			waits(&o->fleet) ? ": the wait of the older ones in the device included"
+					 : "");
 	print_latency(to, "to arrival", &v->arrival);
 	print_latency(to, "to broker", &v->broker);
 	print_latency(to, "to read", &v->read);

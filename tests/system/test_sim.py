@@ -127,6 +127,23 @@ def test_file_that_is_not_there_is_named(build_dir: Path, sink: str, tmp_path: P
     assert [found[f"{what}_ms"] for what in ("arrival", "broker", "read")] == [None] * 3
 
 
+@pytest.mark.parametrize("readings", [1, 4])
+def test_latency_is_of_each_reading(
+    penstockd: Start, config: Config, sim: Sim, tmp_path: Path, readings: int
+) -> None:
+    """The older readings of a message have waited for it, which must not be read as ours."""
+    host, port = penstockd(config).udp_address()
+    args = ["--target", f"{host}:{port}", "--format", "json", "--fields", "temperature,humidity"]
+    args += ["--sensors", "4", "--period", "0.05", "--seconds", "1"]
+    args += ["--readings-per-datagram", str(readings)]
+    args += ["--verify", f"file:{tmp_path / 'records.jsonl'}"]
+    result = json.loads(sim(*args, "--json").stdout)
+    assert result["verify"]["arrival_ms"]["count"] == readings * result["messages"] > 0
+    shown = sim(*args).stdout
+    assert "latency      of each reading, from its event time" in shown
+    assert ("in the device included" in shown) == (readings > 1)
+
+
 def test_another_sender_with_the_same_ids_shows(
     build_dir: Path, penstockd: Start, config: Config, tmp_path: Path
 ) -> None:
