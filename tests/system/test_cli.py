@@ -43,7 +43,7 @@ def daemon(penstockd: Start, config: Config, tmp_path: Path) -> Daemon:
     config["streams"][0]["alerts"] = [
         {"name": "hot", "type": "above", "field": "temperature", "threshold": 30}
     ]
-    (tmp_path / "sensors.csv").write_text('id,name,site\ns1,"Pump ""1""",North\n')
+    (tmp_path / "sensors.csv").write_text('id,name,site,lat\ns1,"Pump ""1""",North,52.52\n')
     config["attributes"] = [{"file": str(tmp_path / "sensors.csv")}]
     daemon = penstockd(config)
     daemon.send(
@@ -93,7 +93,8 @@ def test_top_finds_the_busiest(daemon: Daemon) -> None:
     assert top["known"] == 3
     assert [(s["id"], s["readings"]) for s in top["sensors"]] == [("s2", 15), ("s1", 10), ("s0", 5)]
     assert top["sensors"][0]["alerts"] == ["hot"]
-    assert top["sensors"][1]["attributes"] == {"name": 'Pump "1"', "site": "North"}
+    assert top["sensors"][1]["attributes"] == {"name": 'Pump "1"', "site": "North", "lat": 52.52}
+    assert '"lat": 52.52\n' in daemon.penstock("top", "--json").stdout
     assert [s["id"] for s in daemon.ask("top", "-n", "1")["sensors"]] == ["s2"]
     assert [s["id"] for s in daemon.ask("top", "--sensor", "s0")["sensors"]] == ["s0"]
     assert daemon.penstock("top", "--sensor", "nobody").returncode == 1
