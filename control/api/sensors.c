@@ -184,8 +184,10 @@ struct ctl_answer ctl_answer_sensors(struct ctl_api *api, struct MHD_Connection 
 	if (ask(api, &r))
 		body = merged(api, &r);
 	pthread_mutex_unlock(&api->asking.lock);
+	if (!body && atomic_load_explicit(&api->view->stopping, memory_order_relaxed))
+		return ctl_answer_json(MHD_HTTP_SERVICE_UNAVAILABLE,
+			json_pack("{s:s, s:b}", "error", "the daemon is stopping", "stopping", 1));
 	if (!body)
-		return ctl_answer_error(
-			MHD_HTTP_SERVICE_UNAVAILABLE, "the workers are busy or stopping");
+		return ctl_answer_error(MHD_HTTP_SERVICE_UNAVAILABLE, "the workers are busy");
 	return ctl_answer_json(MHD_HTTP_OK, body);
 }

@@ -37,6 +37,12 @@ struct cli {
  */
 int cli_ask(const struct cli *cli, const char *method, const char *path, json_t **out);
 
+/*
+ * Asks again a daemon that has answered before. As above, but when it stops, or has stopped in
+ * order since, CLI_OK with *out NULL.
+ */
+int cli_ask_again(const struct cli *cli, const char *path, json_t **out);
+
 /* Bytes as they come to `take`, which returns false to end. As above. */
 struct cli_stream {
 	bool (*take)(void *arg, const char *bytes, size_t count);

@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "control/cli/cli.h"
 
@@ -13,7 +14,9 @@ struct body {
 	size_t bytes;
 	const struct cli_stream *stream; /* NULL: gathered in text */
 	CURL *curl;
-	bool ended; /* by the one who takes */
+	bool ended;   /* by the one who takes */
+	bool again;   /* the daemon has answered before */
+	bool stopped; /* ... and has stopped in order since */
 };
 
 static bool append(struct body *b, const char *bytes, size_t count)
@@ -85,6 +88,16 @@ static int unreachable(const struct cli *cli, CURLcode rc)
 	return CLI_UNREACHABLE;
 }
 
+/* A daemon that ends in order says so, then takes its socket away; one that is killed does not. */
+static bool has_stopped(const struct cli *cli, long status, const struct body *b)
+{
+	json_t *json = status && b->text ? json_loadb(b->text, b->bytes, 0, NULL) : NULL;
+	bool stopping = json_is_true(json_object_get(json, "stopping"));
+
+	json_decref(json);
+	return stopping || (!status && access(cli->socket, F_OK));
+}
+
 static int refused(long status, const struct body *b)
 {
 	json_t *json = b->text ? json_loadb(b->text, b->bytes, 0, NULL) : NULL;
@@ -109,7 +122,9 @@ static int perform(const struct cli *cli, const char *method, const char *path, 
 	}
 	rc = curl_easy_perform(curl);
 	curl_easy_getinfo(curl, CURLINFO_RESPONSE_CODE, &status);
-	if (status >= 300)
+	if (b->again && (status >= 300 || rc != CURLE_OK) && has_stopped(cli, status, b))
+		b->stopped = true;
+	else if (status >= 300)
 		result = refused(status, b);
 	else if (rc != CURLE_OK && !b->ended)
 		result = unreachable(cli, rc);
@@ -117,22 +132,36 @@ static int perform(const struct cli *cli, const char *method, const char *path, 
 	return result;
 }
 
-int cli_ask(const struct cli *cli, const char *method, const char *path, json_t **out)
+static int ask(
+	const struct cli *cli, const char *method, const char *path, struct body *b, json_t **out)
 {
-	struct body b = {0};
-	int rc = perform(cli, method, path, &b);
+	int rc = perform(cli, method, path, b);
 
 	*out = NULL;
-	if (rc == CLI_OK) {
-		*out = b.text ? json_loadb(b.text, b.bytes, 0, NULL) : NULL;
+	if (rc == CLI_OK && !b->stopped) {
+		*out = b->text ? json_loadb(b->text, b->bytes, 0, NULL) : NULL;
 		if (!*out) {
 			fprintf(stderr, "penstock: %s does not speak Penstock's API\n",
 				cli->socket);
 			rc = CLI_REFUSED;
 		}
 	}
-	free(b.text);
+	free(b->text);
 	return rc;
+}
+
+int cli_ask(const struct cli *cli, const char *method, const char *path, json_t **out)
+{
+	struct body b = {0};
+
+	return ask(cli, method, path, &b, out);
+}
+
+int cli_ask_again(const struct cli *cli, const char *path, json_t **out)
+{
+	struct body b = {.again = true};
+
+	return ask(cli, "GET", path, &b, out);
 }
 
 int cli_follow(const struct cli *cli, const char *path, const struct cli_stream *stream)

@@ -2,6 +2,7 @@
 #include <curl/curl.h>
 #include <errno.h>
 #include <getopt.h>
+#include <limits.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -128,6 +129,28 @@ static void print_usage(FILE *out)
 		out);
 }
 
+static bool asks_for_help(const char *arg)
+{
+	return strcmp(arg, "--help") == 0 || strcmp(arg, "-h") == 0;
+}
+
+/* "journal" of "journal dump": what may follow it. */
+static int subcommands(const char *first, const char *second)
+{
+	bool help = second && asks_for_help(second);
+	FILE *out = help ? stdout : stderr;
+	size_t n = strlen(first);
+
+	if (!help)
+		fprintf(out, "penstock: %s: %s%s; there is:\n", first,
+			second ? "no such subcommand: " : "a subcommand is needed",
+			second ? second : "");
+	for (int i = 0; i < VERBS; i++)
+		if (!strncmp(verbs[i].name, first, n) && verbs[i].name[n] == ' ')
+			fprintf(out, "usage: penstock %s %s\n", verbs[i].name, verbs[i].usage);
+	return help ? CLI_OK : CLI_USAGE;
+}
+
 static int wrong_usage(const struct verb *v, const char *what, const char *value)
 {
 	fprintf(stderr, "penstock: %s%s%s\n", what, value ? ": " : "", value ? value : "");
@@ -236,22 +259,46 @@ static int socket_of(const char *file, struct cli *cli, char **kept)
 	return rc;
 }
 
+enum { OPTION_BYTES = 32 };
+
+/* What getopt has just stopped at: an option by its code, or, unknown by its long name, as given.
+ */
+static const char *option_name(char **argv, int code, char name[OPTION_BYTES])
+{
+	for (const struct option *o = longs; o->name && code >= O_JSON; o++) {
+		if (o->val != code)
+			continue;
+		snprintf(name, OPTION_BYTES, "--%s", o->name);
+		return name;
+	}
+	if (!code)
+		return argv[optind - 1];
+	snprintf(name, OPTION_BYTES, "-%c", code);
+	return name;
+}
+
 /* Fills cli and *config; -1: go on, else the exit status. */
 static int read_options(
 	const struct verb *v, int argc, char **argv, struct cli *cli, const char **config)
 {
+	char name[OPTION_BYTES];
 	int c;
 
-	while ((c = getopt_long(argc, argv, "hn:", longs, NULL)) != -1) {
+	while ((c = getopt_long(argc, argv, ":hn:", longs, NULL)) != -1) {
 		if (c == 'h') {
 			printf("usage: penstock %s %s\n\n%s\n", v->name, v->usage, v->help);
 			return CLI_OK;
 		}
-		if (c == '?')
-			return wrong_usage(v, "no such option, or its value is missing", NULL);
-		if (!takes(v, c))
+		if (c == ':')
 			return wrong_usage(
-				v, "this verb does not take that option", argv[optind - 1]);
+				v, "a value is missing", option_name(argv, optopt, name));
+		if (c == '?' && optopt > UCHAR_MAX)
+			return wrong_usage(v, "takes no value", option_name(argv, optopt, name));
+		if (c == '?')
+			return wrong_usage(v, "no such option", option_name(argv, optopt, name));
+		if (!takes(v, c))
+			return wrong_usage(v, "this verb does not take that option",
+				option_name(argv, c, name));
 		if (c == O_CONFIG)
 			*config = optarg;
 		else if (!set_option(cli, c, optarg))
@@ -318,16 +365,17 @@ static const struct verb *find_verb(int argc, char **argv, int *words)
 int main(int argc, char **argv)
 {
 	const struct verb *v;
-	int words, rc;
+	int words = 1, rc;
 
 	if (argc < 2)
 		return wrong_usage(NULL, "a verb is needed", NULL);
-	if (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0 ||
-		strcmp(argv[1], "help") == 0) {
+	if (asks_for_help(argv[1]) || strcmp(argv[1], "help") == 0) {
 		print_usage(stdout);
 		return CLI_OK;
 	}
 	v = find_verb(argc, argv, &words);
+	if (!v && words == 2)
+		return subcommands(argv[1], argv[2]);
 	if (!v)
 		return wrong_usage(NULL, "no such verb", argv[1]);
 	/* a reader of ours that goes away is seen as an error of the write */

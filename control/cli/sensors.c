@@ -90,9 +90,18 @@ int cli_top(const struct cli *cli)
 	do {
 		json_t *top;
 
-		rc = path ? cli_ask(cli, "GET", path, &top) : CLI_IO;
+		if (!path)
+			rc = CLI_IO;
+		else if (!rates.before)
+			rc = cli_ask(cli, "GET", path, &top);
+		else
+			rc = cli_ask_again(cli, path, &top);
 		if (rc)
 			break;
+		if (!top) {
+			fputs("penstock: the daemon stopped\n", stderr);
+			break;
+		}
 		if (cli->json) {
 			rc = cli_print_json(top);
 		} else {

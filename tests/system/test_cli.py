@@ -1,10 +1,13 @@
 """penstock and the API: shapes, filters, exit statuses."""
 
 import http.client
+import http.server
 import json
 import re
 import socket
+import socketserver
 import subprocess
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
@@ -134,6 +137,60 @@ def test_tail_follows_what_comes(daemon: Daemon) -> None:
     assert len(sensors) == 20 and all(s.startswith("device-") for s in sensors)
 
 
+@pytest.mark.parametrize("way", ["stop", "kill"])
+def test_top_watches_until_the_daemon_stops(penstockd: Start, config: Config, way: str) -> None:
+    """An orderly stop is the end of a watch, not a failure of it; a death is one."""
+    daemon = penstockd(config, settle=False)  # it is down in the end, and has had nothing
+    command = [str(daemon.build / "control" / "penstock"), "top", "--watch", "--socket"]
+    top = subprocess.Popen(
+        [*command, str(daemon.socket_path)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert top.stdout is not None
+    assert "0 sensors known" in top.stdout.readline()
+    getattr(daemon, way)()
+    _, says = top.communicate(timeout=20)
+    if way == "stop":
+        assert (top.returncode, says) == (0, "penstock: the daemon stopped\n")
+    else:
+        assert top.returncode == 3 and "stopped" not in says
+
+
+class Stopping(http.server.BaseHTTPRequestHandler):
+    """Answers one look at the sensors, then is a daemon about to stop."""
+
+    def do_GET(self) -> None:
+        self.server.looks += 1  # type: ignore[attr-defined]
+        first = self.server.looks == 1  # type: ignore[attr-defined]
+        answer = {"known": 0, "sensors": []} if first else {"error": "stopping", "stopping": True}
+        body = json.dumps(answer).encode()
+        self.send_response(200 if first else 503)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_request(self, *args: object) -> None:
+        pass
+
+    def address_string(self) -> str:
+        return "unix"
+
+
+def test_top_ends_well_with_a_daemon_that_says_it_stops(build_dir: Path, tmp_path: Path) -> None:
+    path = str(tmp_path / "stub.sock")
+    with socketserver.UnixStreamServer(path, Stopping) as server:
+        server.looks = 0  # type: ignore[attr-defined]
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        command = [str(build_dir / "control" / "penstock"), "top", "--watch", "--socket", path]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=20)
+        server.shutdown()
+        thread.join()
+    assert (done.returncode, done.stderr) == (0, "penstock: the daemon stopped\n")
+
+
 SAMPLE = re.compile(
     r'([a-zA-Z_:][a-zA-Z0-9_:]*)(\{(?:[a-zA-Z_]\w*="(?:[^"\\\n]|\\["\\n])*",?)*\})? '
     r"([-+]?[0-9.eE+-]+|NaN|[-+]Inf)"
@@ -211,14 +268,34 @@ def test_exit_statuses_without_a_daemon(build_dir: Path, tmp_path: Path) -> None
         (["status", "--colour"], 2, "usage"),
         (["status", "extra"], 2, "usage"),
         (["top", "-n", "many"], 2, "usage"),
-        (["journal"], 2, "usage"),
+        (["status", "--colour"], 2, "no such option: --colour"),
+        (["status", "--colour=red"], 2, "no such option: --colour=red"),
+        (["status", "-x"], 2, "no such option: -x"),
+        (["status", "-jx"], 2, "no such option: -j"),
+        (["status", "--sensor", "a"], 2, "does not take that option: --sensor"),
+        (["status", "-n", "5"], 2, "does not take that option: -n"),
+        (["status", "--json=1"], 2, "takes no value: --json"),
+        (["tail", "--sensor"], 2, "a value is missing: --sensor"),
+        (["top", "-n"], 2, "a value is missing: -n"),
+        (
+            ["journal"],
+            2,
+            "journal: a subcommand is needed; there is:\nusage: penstock journal dump",
+        ),
+        (
+            ["journal", "fly"],
+            2,
+            "journal: no such subcommand: fly; there is:\nusage: penstock jour",
+        ),
+        (["journal", "--json"], 2, "penstock journal dump"),
         (["journal", "dump"], 2, "usage"),
         (["journal", "dump", str(tmp_path / "0000000000000001.seg")], 5, "No such file"),
         (["check", str(tmp_path / "nothing.yaml")], 2, "nothing.yaml"),
     ):
         done = subprocess.run([penstock, *args], capture_output=True, text=True, timeout=10)
         assert (done.returncode, says in done.stderr) == (status, True), (args, done)
-    assert subprocess.run([penstock, "--help"], capture_output=True).returncode == 0
+    for args in (["--help"], ["journal", "--help"], ["journal", "dump", "--help"]):
+        assert subprocess.run([penstock, *args], capture_output=True).returncode == 0, args
 
 
 def test_damage_in_a_segment_is_told(daemon: Daemon, tmp_path: Path) -> None:
