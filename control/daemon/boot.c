@@ -130,6 +130,11 @@ static int open_view(struct ctl_daemon *d)
 	return CTL_EXIT_OK;
 }
 
+static const char *advice(int err)
+{
+	return err == -EACCES ? "; give the user that runs penstockd access to its folder" : "";
+}
+
 static int open_api(struct ctl_daemon *d)
 {
 	const char *path = d->config->api_socket;
@@ -141,11 +146,12 @@ static int open_api(struct ctl_daemon *d)
 	snprintf(folder, sizeof(folder), "%s", path);
 	err = ctl_make_folder(dirname(folder));
 	if (err) {
-		ctl_log(CTL_ERROR, "api: folder of %s: %s", path, strerror(-err));
+		ctl_log(CTL_ERROR, "api: folder of %s: %s%s", path, strerror(-err), advice(err));
 		return CTL_EXIT_API;
 	}
-	if (ctl_api_open(&d->view, path, &d->api, why, sizeof(why))) {
-		ctl_log(CTL_ERROR, "api: %s: %s", path, why);
+	err = ctl_api_open(&d->view, path, &d->api, why, sizeof(why));
+	if (err) {
+		ctl_log(CTL_ERROR, "api: %s: %s%s", path, why, advice(err));
 		return CTL_EXIT_API;
 	}
 	return CTL_EXIT_OK;

@@ -47,6 +47,21 @@ def root_only() -> None:
 
 
 @pytest.fixture
+def obeying(tmp_path: Path) -> list[str]:
+    """What to put before a command so that permissions hold for it, for root too."""
+    under = ["setpriv", "--bounding-set=-dac_override,-dac_read_search"]
+    command = under if os.geteuid() == 0 else []
+    (tmp_path / "closed").mkdir(mode=0o500)
+    try:
+        done = subprocess.run([*command, "touch", tmp_path / "closed" / "x"], capture_output=True)
+    except FileNotFoundError:
+        pytest.skip("permissions do not stop root, and there is no setpriv")
+    if b"Permission denied" not in done.stderr:
+        pytest.skip(f"permissions do not hold here: {done.stderr.decode()}")
+    return command
+
+
+@pytest.fixture
 def config(tmp_path: Path) -> Config:
     """A small config, to be changed by the test: one stream, json input, journal, file output."""
     fields = [

@@ -52,10 +52,10 @@ class Daemon:
     def running(self) -> bool:
         return self.process is not None and self.process.poll() is None
 
-    def spawn(self, env: dict[str, str] | None = None) -> None:
-        """Starts the process and does not wait until it is ready."""
+    def spawn(self, env: dict[str, str] | None = None, under: Iterable[str] = ()) -> None:
+        """Starts the process, by the command `under`, and does not wait until it is ready."""
         assert not self.running
-        command = [str(self.build / "control" / "penstockd"), str(self.config_path)]
+        command = [*under, str(self.build / "control" / "penstockd"), str(self.config_path)]
         with self.log_path.open("ab") as log:
             self.process = subprocess.Popen(
                 command,

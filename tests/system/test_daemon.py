@@ -9,7 +9,7 @@ import struct
 import subprocess
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -216,8 +216,8 @@ def test_dead_broker_does_not_hang_the_stop(penstockd: MakeDaemon, config: Confi
 # --- refusals ------------------------------------------------------------------------------------
 
 
-def refused(daemon: Daemon, status: int, *words: str) -> None:
-    daemon.spawn()
+def refused(daemon: Daemon, status: int, *words: str, under: Iterable[str] = ()) -> None:
+    daemon.spawn(under=under)
     assert daemon.wait() == status, daemon.log
     for word in words:
         assert word in daemon.log
@@ -259,6 +259,24 @@ def test_taken_api_socket_is_refused(penstockd: MakeDaemon, config: Config, tmp_
     other["outputs"] = []
     refused(penstockd(other, start=False, settle=False), 10, "another daemon answers there")
     assert first.ask("status")["state"] == "running", "and the first keeps its socket"
+
+
+@pytest.mark.parametrize("mode", [0o500, 0o600], ids=["not written", "not entered"])
+def test_api_socket_where_permission_is_missing(
+    penstockd: MakeDaemon, config: Config, tmp_path: Path, obeying: list[str], mode: int
+) -> None:
+    folder = tmp_path / "run"
+    folder.mkdir()
+    folder.chmod(mode)
+    config["api"]["socket"] = str(folder / "api.sock")
+    daemon = penstockd(config, start=False, settle=False)
+    refused(daemon, 10, f"api: {folder}/api.sock: Permission denied", under=obeying)
+    assert "give the user that runs penstockd access to its folder" in daemon.log
+    config["api"]["socket"] = str(folder / "made" / "api.sock")
+    daemon.write_config()
+    refused(daemon, 10, f"{folder}/made/api.sock: Permission denied", under=obeying)
+    folder.chmod(0o700)
+    assert list(folder.iterdir()) == []
 
 
 def test_file_that_another_writes_is_refused(
