@@ -213,6 +213,40 @@ def test_dead_broker_does_not_hang_the_stop(penstockd: MakeDaemon, config: Confi
     daemon.start()
 
 
+def stop_at(daemon: Daemon, read: int) -> bool:
+    """Starts it, with a SIGTERM at that read of the start. Whether it was ready before."""
+    daemon.log_path.unlink()
+    preload = str(daemon.build / "tests" / "system" / "libstop_at.so")
+    daemon.spawn({"LD_PRELOAD": preload, "PENSTOCK_STOP_AT": str(read)})
+    wait_until("ready, or stopped", lambda: not daemon.running or "info    ready\n" in daemon.log)
+    ready = "info    ready\n" in daemon.log
+    if daemon.running:
+        daemon.stop()
+    assert daemon.process is None or daemon.wait() == 0, daemon.log
+    daemon.process = None
+    assert "signal SIGTERM" in daemon.log
+    return ready
+
+
+def test_stop_at_any_read_of_a_start(penstockd: MakeDaemon, config: Config) -> None:
+    """Recovery after a kill, and replay: broken off, they lose nothing and say nothing twice."""
+    config["journal"]["segment"] = "1MiB"
+    daemon = penstockd(config)
+    daemon.send(readings(2000, sensors=50))
+    daemon.received(2000)
+    daemon.delivered("file")
+    daemon.kill()
+    read, broken_off = 1, 0
+    while not stop_at(daemon, read):
+        broken_off += 1
+        read = read + 1 if read < 8 else 2 * read
+    assert broken_off >= 8, "the start was over before the stop"
+    daemon.start()
+    ledger = daemon.settle()
+    assert ledger["readings"]["recorded"] == 2000
+    assert sorted(recorded(config)) == sorted((f"s-{i % 50}", i // 50) for i in range(2000))
+
+
 # --- refusals ------------------------------------------------------------------------------------
 
 
