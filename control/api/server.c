@@ -13,7 +13,7 @@
 #include "control/api/ledger.h"
 #include "control/api/metrics.h"
 #include "control/api/routes.h"
-#include "control/config/json_text.h"
+#include "control/config/scalar.h"
 
 enum {
 	CONNECTIONS_MAX = 32,
@@ -40,7 +40,7 @@ static struct ctl_answer answer_text(unsigned status, char *text, size_t bytes, 
 
 struct ctl_answer ctl_answer_json(unsigned status, json_t *body)
 {
-	char *text = body ? ctl_json_text(body, JSON_COMPACT) : NULL;
+	char *text = body ? json_dumps(body, JSON_COMPACT | CTL_REALS) : NULL;
 
 	json_decref(body);
 	return answer_text(status, text, text ? strlen(text) : 0, "application/json");

@@ -1,20 +1,17 @@
 /* Numbers for people; the verbs status and stop. */
 #include <math.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "control/cli/cli.h"
-#include "control/config/json_text.h"
+#include "control/config/scalar.h"
 
 int cli_print_json(const json_t *json)
 {
-	char *text = ctl_json_text(json, JSON_INDENT(2));
-	int rc = text ? puts(text) : EOF;
-
-	free(text);
 	/* said by whoever looks at stdout in the end */
-	return rc == EOF ? CLI_IO : CLI_OK;
+	return json_dumpf(json, stdout, JSON_INDENT(2) | CTL_REALS) || putchar('\n') == EOF
+		       ? CLI_IO
+		       : CLI_OK;
 }
 
 const char *cli_number(int64_t n, char text[CLI_NUMBER_BYTES])

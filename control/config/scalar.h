@@ -29,3 +29,6 @@ const char *ctl_expand(struct ctl_pool *pool, const char *text, char *out);
 
 /* The closest of names[count] that a typing mistake could explain, or NULL. */
 const char *ctl_did_you_mean(const char *name, const char *const *names, size_t count);
+
+/* For json_dumps(): real numbers as people wrote them, 52.52 and not 52.520000000000003. */
+#define CTL_REALS JSON_REAL_PRECISION(15)
