@@ -8,8 +8,10 @@ from options import Options
 from places import KafkaServer
 from programs import Good, GoodFast, Naive, NaiveTimed, Penstock, Program, Telegraf
 from results import Result, Table, missing_row, programs_table, row
-from rounds import Series, interleave
-from run import Load, Run, measure
+from rounds import Series, in_turn, interleave
+from run import Load, Run, measure, measure_in_turn
+
+SLICES = 10  # of the load of `latency`, for each program in turn
 
 
 class Packed(Penstock):
@@ -199,7 +201,8 @@ def p99_ms(run: Run) -> float:
 def latency(kafka: KafkaServer, options: Options) -> Result:
     load = Load(rate=5000, seconds=options.seconds)
     print("\n== send to readable at a consumer, 5,000/s, linger 1 ms")
-    found = series(kafka, options, load, [JsonFast, GoodJson], latency="json good")
+    kinds: list[type[Program]] = [JsonFast, GoodJson]
+    found = in_turn(lambda: measure_in_turn(kafka, kinds, load, SLICES), options.rounds, print)
     text = (
         "5,000/s, linger 1 ms: p99 from send to consumer above the good program's, ms (not a ratio)"
     )

@@ -81,6 +81,20 @@ def interleave(
     return series
 
 
+def in_turn(
+    measure: Callable[[], dict[str, Run]], wanted: int, tell: Callable[[str], None]
+) -> Series:
+    """Rounds in which all programs are up at once, until `wanted` count, or enough were tried."""
+    series = Series()
+    for number in range(wanted * MORE_ROUNDS):
+        if sum(not any(r.rejected for r in this.values()) for this in series.rounds) >= wanted:
+            break
+        series.rounds.append(measure())
+        for name, run in series.rounds[-1].items():
+            tell(f"   round {number + 1}: {line(name, run)}")
+    return series
+
+
 def line(name: str, run: Run) -> str:
     text = f"{name:<10} {run.us_each:6.2f} us each, {run.readings / run.seconds:,.0f}/s"
     text += f", generator {run.load_cores:.2f} cores, broker {run.broker_cores:.2f}"

@@ -3,11 +3,12 @@
 import itertools
 import json
 import os
+import random
 import signal
 import subprocess
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -156,6 +157,30 @@ def judge(run: Run, load: Load, before: Meter, after: Meter, beside_s: float) ->
     return ""
 
 
+def summed(program: Program, sent: list[dict[str, Any]], before: Meter, after: Meter) -> Run:
+    took = after.machine.time_s - before.machine.time_s
+    seconds = sum(one["seconds"] for one in sent)
+    return Run(
+        program=program.name,
+        readings=sum(one["readings"] for one in sent),
+        datagrams=sum(one["sent"] for one in sent),
+        cpu_s=after.program_s - before.program_s,
+        seconds=seconds,
+        load_cores=sum(one["cpu_s"] for one in sent) / seconds,
+        broker_cores=(after.broker_s - before.broker_s) / took,
+        threads={k: v - before.threads.get(k, 0) for k, v in after.threads.items()},
+    )
+
+
+def note_losses(run: Run, program: Program) -> None:
+    """Ends the program."""
+    outcome = program.stop()
+    run.latency.setdefault("waited", outcome.get("waited", {}))
+    lost = outcome["lost"]
+    if lost:
+        run.rejected = "lost: " + ", ".join(f"{n} {why}" for why, n in lost.items())
+
+
 def measure_started(program: Program, load: Load, watched: dict[str, Any] | None) -> Run:
     warm = load.send(program, WARM_UP_S)
     arrived = wait_delivered(program, warm["readings"])
@@ -168,21 +193,55 @@ def measure_started(program: Program, load: Load, watched: dict[str, Any] | None
     arrived = arrived and wait_delivered(program, warm["readings"] + sent["readings"])
     after = Meter.read(program)
     watched_s = machine.process_cpu_s(watched["pid"]) - watched_before if watched else 0
-    took = after.machine.time_s - before.machine.time_s
-    run = Run(
-        program=program.name,
-        readings=sent["readings"],
-        datagrams=sent["sent"],
-        cpu_s=after.program_s - before.program_s,
-        seconds=sent["seconds"],
-        load_cores=sent["cpu_s"] / sent["seconds"],
-        broker_cores=(after.broker_s - before.broker_s) / took,
-        threads={k: v - before.threads.get(k, 0) for k, v in after.threads.items()},
-    )
+    run = summed(program, [sent], before, after)
     run.rejected = judge(run, load, before, after, watched_s)
     if not arrived:
         run.rejected = "not all was delivered"
     return run
+
+
+def measure_in_turn(
+    kafka: KafkaServer, kinds: list[type[Program]], load: Load, slices: int
+) -> dict[str, Run]:
+    """All of them up at once, a slice of the load for each in turn: what the machine does besides
+    in these seconds falls on all alike. A consumer reads beside each."""
+    order = random.Random(slices)
+    with ExitStack() as stack:
+        programs: list[Program] = []
+        watched: dict[str, dict[str, Any]] = {}
+        for kind in kinds:
+            program = stack.enter_context(started(kind(kafka, fresh_topic())))
+            watched[program.name] = stack.enter_context(consumer(kafka, program.topic))
+            programs.append(program)
+        due = {p.name: load.send(p, WARM_UP_S)["readings"] for p in programs}
+        arrived = all([wait_delivered(p, due[p.name]) for p in programs])
+        for p in programs:
+            os.kill(watched[p.name]["pid"], signal.SIGUSR1)
+            p.warmed_up()
+        sent: dict[str, list[dict[str, Any]]] = {p.name: [] for p in programs}
+        before = {p.name: Meter.read(p) for p in programs}
+        beside = {n: machine.process_cpu_s(w["pid"]) for n, w in watched.items()}
+        for _ in range(slices):
+            for p in order.sample(programs, len(programs)):
+                sent[p.name].append(load.send(p, load.seconds / slices))
+                due[p.name] += sent[p.name][-1]["readings"]
+                arrived = wait_delivered(p, due[p.name]) and arrived
+        after = {p.name: Meter.read(p) for p in programs}
+        beside_s = sum(machine.process_cpu_s(w["pid"]) - beside[n] for n, w in watched.items())
+        all_s = sum(after[n].program_s - before[n].program_s for n in sent)
+        runs: dict[str, Run] = {}
+        for p in programs:
+            runs[p.name] = summed(p, sent[p.name], before[p.name], after[p.name])
+            known_s = beside_s + all_s - runs[p.name].cpu_s
+            runs[p.name].rejected = judge(
+                runs[p.name], load, before[p.name], after[p.name], known_s
+            )
+            if not arrived:
+                runs[p.name].rejected = "not all was delivered"
+            note_losses(runs[p.name], p)
+    for name, run in runs.items():
+        run.latency |= watched[name]
+    return runs
 
 
 def fresh_topic() -> str:
@@ -200,9 +259,5 @@ def measure(kafka: KafkaServer, kind: type[Program], load: Load, latency: bool =
             run.latency = watched
         else:
             run = measure_started(program, load, None)
-        outcome = program.stop()
-        run.latency.setdefault("waited", outcome.get("waited", {}))
-        lost = outcome["lost"]
-        if lost:
-            run.rejected = "lost: " + ", ".join(f"{n} {why}" for why, n in lost.items())
+        note_losses(run, program)
     return run
