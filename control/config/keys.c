@@ -368,8 +368,7 @@ static const struct ctl_key output_keys[] = {
 		.help = "`by_sensor`: key is the sensor id. `by_worker`: worker modulo partitions"},
 	{"linger", CTL_T_DURATION, .only = ONLY_KAFKA, AT(struct ctl_output, kafka.linger_ns),
 		.high = SECONDS(900), .fallback_text = "`1ms` (json), `0` (packed)",
-		.help = "Longest that a message waits for others; blocks have waited already. With "
-			"`json`, below 1ms librdkafka may keep a core busy"},
+		.help = "Longest that a message waits for others; blocks have waited already"},
 	{"compression", CTL_T_CHOICE, .only = ONLY_KAFKA, AT(struct ctl_output, kafka.compression),
 		.choices = compressions, .fallback = "none", .help = "Of message batches"},
 	{"message_max", CTL_T_BYTES, .only = ONLY_KAFKA,

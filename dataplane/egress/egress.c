@@ -186,6 +186,15 @@ static bool save_due(const struct dp_output *o, const struct dp_now *now)
 
 /* ---- contract ---- */
 
+static bool send(struct dp_output *o, const struct dp_now *now)
+{
+	bool more = dp_output_send_some(o, now);
+
+	if (!more && !o->broken && o->transport.ops->end_burst)
+		o->transport.ops->end_burst(o->transport.ctx);
+	return more;
+}
+
 bool dp_output_step(struct dp_output *o, const struct dp_now *now)
 {
 	bool more = false;
@@ -200,7 +209,7 @@ bool dp_output_step(struct dp_output *o, const struct dp_now *now)
 
 		more = dp_output_pass(o, now);
 		if (up && !o->disk)
-			more |= dp_output_send_some(o, now);
+			more |= send(o, now);
 		/* Blocks of which nothing is sent pass at once. */
 		if (!o->broken)
 			more |= dp_output_pass(o, now);

@@ -65,6 +65,11 @@ struct dp_transport_ops {
 	 * NULL.
 	 */
 	void (*end_block)(void *ctx);
+	/*
+	 * Nothing more to send for now: what was taken need not wait for it. May take a
+	 * millisecond; may be NULL.
+	 */
+	void (*end_burst)(void *ctx);
 	/* Hands reports over, moves things on, never waits. 0, or -errno when broken. */
 	int (*serve)(void *ctx, const struct dp_now *now, const struct dp_report_sink *sink);
 	/* Throws away everything unreported (no report comes for it any more) and starts anew. */

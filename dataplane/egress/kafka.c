@@ -26,6 +26,7 @@ enum {
 	TOPIC_BYTES_MAX = 256,
 	TROUBLE_BYTES = 256,
 	ADMIN_TIMEOUT_MS = 2000,
+	FLUSH_MS = 1,
 	ASKS_MAX = 2, /* for the schema topic, once a broker is there */
 };
 
@@ -135,7 +136,7 @@ static int make_producer(struct dp_kafka *k, char *why, size_t size)
 	k->schema_topic = TOPIC_UNASKED;
 	k->asks = 0;
 	memset(k->schema, 0, sizeof(k->schema));
-	dp_volley_init(&k->volley, k->config.linger_ns);
+	k->volley = (struct dp_volley){.linger_ns = k->config.linger_ns};
 	return 0;
 }
 
@@ -399,6 +400,18 @@ static int kafka_send(void *ctx, const struct dp_message *m)
 	return rc;
 }
 
+/*
+ * While rd_kafka_flush() waits, librdkafka lingers for nothing: all of the volley leaves in one
+ * request. It takes no less than FLUSH_MS, in which the answer can hardly be there.
+ */
+static void kafka_end_burst(void *ctx)
+{
+	struct dp_kafka *k = ctx;
+
+	if (k->rk && dp_volley_end(&k->volley) && k->config.form == DP_FORM_JSON)
+		rd_kafka_flush(k->rk, FLUSH_MS);
+}
+
 /* The broker says that it will never take this one; anything else may go away. */
 static bool refused_for_good(rd_kafka_resp_err_t err)
 {
@@ -492,7 +505,6 @@ static int kafka_serve(void *ctx, const struct dp_now *now, const struct dp_repo
 	if (!k->rk)
 		return -EBADF;
 	k->now_ns = now->steady_ns;
-	dp_volley_pause(&k->volley, k->now_ns);
 	/* Before the queue is emptied: it is only written when something comes to an empty one. */
 	(void)!read(k->wake, &wakes, sizeof(wakes));
 	for (i = 0; i < EVENTS_PER_SERVE; i++) {
@@ -552,6 +564,7 @@ int dp_kafka_new(
 {
 	static const struct dp_transport_ops ops = {
 		.send = kafka_send,
+		.end_burst = kafka_end_burst,
 		.serve = kafka_serve,
 		.reopen = kafka_reopen,
 		.deadline = kafka_deadline,

@@ -6,8 +6,6 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "dataplane/egress/volley.h"
-
 /* A config that sets one is refused. Without a key: delivery depends on it. */
 static const struct {
 	const char *property, *key;
@@ -109,8 +107,9 @@ rd_kafka_conf_t *dp_kafka_conf(const struct dp_kafka_config *config,
 	const struct dp_refusal *refusal, bool with_brokers, char *why, size_t size)
 {
 	rd_kafka_conf_t *conf = rd_kafka_conf_new();
-	int64_t linger_us = dp_volley_spread_ns(config->linger_ns) / 1000;
-	char linger[32], message_max[32];
+	/* Messages have gathered before; what comes one by one waits until it is told to leave. */
+	const char *linger = config->form == DP_FORM_PACKED ? "0" : "1";
+	char message_max[32];
 	const struct dp_kafka_property defaults[] = {
 		{"client.id", "penstock"},
 		{"partitioner", "murmur2_random"},
@@ -132,8 +131,6 @@ rd_kafka_conf_t *dp_kafka_conf(const struct dp_kafka_config *config,
 	const struct dp_kafka_property compression = {"compression.type", config->compression};
 
 	snprintf(message_max, sizeof(message_max), "%" PRIu64, config->message_max_bytes);
-	snprintf(linger, sizeof(linger), "%" PRId64 ".%03" PRId64, linger_us / 1000,
-		linger_us % 1000);
 	if (!set_all(conf, defaults, sizeof(defaults) / sizeof(defaults[0]), why, size) ||
 		!set_users(conf, config, why, size) ||
 		!set_all(conf, ours, sizeof(ours) / sizeof(ours[0]), why, size) ||

@@ -19,18 +19,17 @@ static void report(struct dp_volley *v, int count, uint64_t bytes)
 
 Test(volley, the_next_waits_until_few_are_on_their_way)
 {
-	struct dp_volley v;
+	struct dp_volley v = {0};
 
-	dp_volley_init(&v, 0);
 	send_some(&v, 0, 100, 10);
-	dp_volley_pause(&v, 0);
+	cr_expect(dp_volley_end(&v));
 	cr_expect_not(dp_volley_take(&v, 1));
 	cr_expect_eq(dp_volley_deadline(&v), INT64_MAX, "time alone does not help");
 	report(&v, 95, 10);
 	cr_expect_not(dp_volley_take(&v, 1), "five are on their way");
 	report(&v, 1, 10);
 	send_some(&v, 1, 50, 10);
-	dp_volley_pause(&v, 1);
+	cr_expect(dp_volley_end(&v));
 	cr_expect_not(dp_volley_take(&v, 2));
 	report(&v, 54, 10);
 	cr_expect_eq(v.messages, 0);
@@ -38,34 +37,29 @@ Test(volley, the_next_waits_until_few_are_on_their_way)
 	cr_expect(dp_volley_take(&v, 3));
 }
 
-/* The first waits three quarters of the linger for others, librdkafka the last one. */
-Test(volley, gathers_before_it_begins)
+Test(volley, gathers_for_the_linger)
 {
-	struct dp_volley v;
+	struct dp_volley v = {.linger_ns = 400};
 
-	dp_volley_init(&v, 400);
 	cr_expect_eq(dp_volley_deadline(&v), INT64_MAX, "nothing waits");
 	cr_expect_not(dp_volley_take(&v, 1000));
-	cr_expect_not(dp_volley_take(&v, 1299));
-	cr_expect_eq(dp_volley_deadline(&v), 1300);
-	for (int64_t now = 1300; now < 1400; now++) {
-		send_some(&v, now, 2, 1);
-		dp_volley_pause(&v, now);
-	}
-	dp_volley_pause(&v, 1400);
-	cr_expect_not(dp_volley_take(&v, 1400));
-	cr_expect_eq(dp_volley_spread_ns(400), 100);
+	cr_expect_not(dp_volley_end(&v), "nothing was taken");
+	cr_expect_not(dp_volley_take(&v, 1399));
+	cr_expect_eq(dp_volley_deadline(&v), 1400);
+	send_some(&v, 1400, 20, 1);
+	cr_expect_eq(dp_volley_deadline(&v), INT64_MAX);
+	cr_expect(dp_volley_end(&v));
+	cr_expect_not(dp_volley_end(&v), "it has ended");
 }
 
 /* What waits for reports has gathered in that time. */
 Test(volley, both_waits_are_one)
 {
-	struct dp_volley v;
+	struct dp_volley v = {.linger_ns = 400};
 
-	dp_volley_init(&v, 400);
 	cr_expect_not(dp_volley_take(&v, 0));
-	send_some(&v, 300, 5, 1);
-	dp_volley_pause(&v, 400);
+	send_some(&v, 400, 5, 1);
+	dp_volley_end(&v);
 	cr_expect_not(dp_volley_take(&v, 500));
 	cr_expect_not(dp_volley_take(&v, 900), "five are on their way");
 	report(&v, 1, 1);
@@ -74,12 +68,12 @@ Test(volley, both_waits_are_one)
 
 Test(volley, a_backlog_goes_at_full_speed)
 {
-	struct dp_volley v;
+	struct dp_volley v = {0};
 
-	dp_volley_init(&v, 0);
+	send_some(&v, 0, 5, DP_VOLLEY_BYTES / 5 + 1);
 	for (int i = 0; i < 100; i++) {
+		cr_expect_not(dp_volley_end(&v), "it fills requests by itself");
 		send_some(&v, 0, 5, DP_VOLLEY_BYTES / 5 + 1);
-		dp_volley_pause(&v, 0);
 	}
-	cr_expect_eq(v.messages, 500);
+	cr_expect_eq(v.messages, 505);
 }
