@@ -224,6 +224,7 @@ int ctl_boot(struct ctl_daemon *d)
 			return status;
 		}
 	}
+	ctl_drop_positions(d);
 	say_ready(d);
 	return CTL_EXIT_OK;
 }

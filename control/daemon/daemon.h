@@ -144,6 +144,8 @@ void ctl_close_inputs(struct ctl_daemon *d);
 /* outputs.c */
 int ctl_open_outputs(struct ctl_daemon *d);
 void ctl_close_outputs(struct ctl_daemon *d);
+/* Only once it is up: a boot that fails may have had the wrong config. */
+void ctl_drop_positions(struct ctl_daemon *d);
 
 /* threads.c: writer and outputs first, then the workers, which listen when this returns. */
 int ctl_open_threads(struct ctl_daemon *d);

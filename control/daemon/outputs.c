@@ -166,23 +166,8 @@ static bool is_named(void *arg, const char *output)
 	return false;
 }
 
-/* An output that leaves the config and comes back is a new one. A disabled one is still there. */
-static void drop_positions(struct ctl_daemon *d)
-{
-	char output[DP_NAME_BYTES_MAX + 1];
-	int rc;
-
-	while ((rc = dp_position_drop(&d->io, is_named, d->config, output)) == 1)
-		ctl_log(CTL_INFO, "output %s: not in the config any more, position dropped",
-			output);
-	if (rc)
-		ctl_log(CTL_WARNING, "outputs: positions of those no longer there: %s",
-			strerror(-rc));
-}
-
 int ctl_open_outputs(struct ctl_daemon *d)
 {
-	drop_positions(d);
 	for (uint32_t i = 0; i < d->config->output_count; i++) {
 		struct ctl_output_thread *t = &d->outputs[d->output_count];
 		char why[WHY_BYTES] = "";
@@ -202,6 +187,20 @@ int ctl_open_outputs(struct ctl_daemon *d)
 		}
 	}
 	return CTL_EXIT_OK;
+}
+
+/* An output that leaves the config and comes back is a new one. A disabled one is still there. */
+void ctl_drop_positions(struct ctl_daemon *d)
+{
+	char output[DP_NAME_BYTES_MAX + 1];
+	int rc;
+
+	while ((rc = dp_position_drop(&d->io, is_named, d->config, output)) == 1)
+		ctl_log(CTL_INFO, "output %s: not in the config any more, position dropped",
+			output);
+	if (rc)
+		ctl_log(CTL_WARNING, "outputs: positions of those no longer there: %s",
+			strerror(-rc));
 }
 
 void ctl_close_outputs(struct ctl_daemon *d)

@@ -425,7 +425,7 @@ def test_output_that_left_the_config_begins_anew(penstockd: MakeDaemon, config: 
     config["outputs"] = []
     daemon.write_config()
     daemon.start()
-    assert "output file: not in the config any more" in daemon.log
+    wait_until("dropped", lambda: "output file: not in the config any more" in daemon.log)
     assert not list(state.glob("output-file.*"))
     daemon.send(readings(10, first=100))
     daemon.received(20)
@@ -435,6 +435,35 @@ def test_output_that_left_the_config_begins_anew(penstockd: MakeDaemon, config: 
     daemon.start()
     daemon.delivered("file")
     assert len(recorded(config)) == 10, "from: end"
+
+
+def test_failed_start_drops_no_position(penstockd: MakeDaemon, config: Config) -> None:
+    """A start with the wrong config that comes to nothing must not cost an output its backlog."""
+    output = config["outputs"][0]
+    daemon = penstockd(config)
+    daemon.send(readings(10))
+    daemon.received(10)
+    daemon.delivered("file")
+    daemon.stop()
+    config["outputs"] = [output | {"enabled": False}]
+    daemon.write_config()
+    daemon.start()
+    daemon.send(readings(10, first=10))
+    daemon.received(20)
+    daemon.stop()
+    config["outputs"] = []
+    daemon.write_config()
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as other:
+        other.bind(daemon.udp_address())
+        refused(daemon, 8, "another process has that port")
+    Path(config["api"]["socket"]).write_text("in the way")
+    refused(daemon, 10, "api")
+    Path(config["api"]["socket"]).unlink()
+    config["outputs"] = [output]
+    daemon.write_config()
+    daemon.start()
+    daemon.delivered("file")
+    assert len(recorded(config)) == 20, "what came while it was disabled"
 
 
 @pytest.mark.parametrize("with_dir", [True, False])
