@@ -156,16 +156,16 @@ void ctl_close_journal(struct ctl_daemon *d)
 
 /*
  * Sensors that one worker may hold: hashing spreads them unevenly, so an even share would be spent
- * on some workers while others have room.
+ * on some workers while others have room. Together they hold no more than limits.sensors_max.
  */
 static void share_slots(const struct ctl_config *c, uint32_t slots[DP_STREAMS_MAX])
 {
 	for (uint32_t i = 0; i < c->streams.count; i++) {
-		uint64_t even =
-			(c->limits.sensors_max[i] + c->workers.count - 1) / c->workers.count;
-		uint64_t slack = c->workers.count > 1 ? even / 8 + 64 : 0;
+		uint64_t most = c->limits.sensors_max[i];
+		uint64_t even = (most + c->workers.count - 1) / c->workers.count;
+		uint64_t room = even + even / 8 + 64;
 
-		slots[i] = (uint32_t)(even + slack);
+		slots[i] = (uint32_t)(room < most ? room : most);
 	}
 }
 
@@ -197,6 +197,7 @@ static int init_workers(struct ctl_daemon *d, const struct dp_now *now)
 			.streams = &c->streams,
 			.inputs = d->inputs,
 			.slots_max = slots,
+			.sensors_max = c->limits.sensors_max,
 			.new_sensors_per_s = (c->limits.new_sensors_per_s + count - 1) / count,
 			.seed = seed,
 			.log = {.ring_bytes = c->journal.ring_bytes,

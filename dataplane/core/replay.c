@@ -2,6 +2,7 @@
  */
 #include "dataplane/core/replay.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -341,6 +342,86 @@ static void count_damage(struct replayer *p, const struct dp_recovery *r)
 	p->out->damage_new = p->untold_damage;
 }
 
+/* A raise of which no reading is left. */
+static void drop_lifeless(struct dp_table *t)
+{
+	for (uint32_t slot = 0; slot < t->fresh; slot++) {
+		const struct dp_slot *s = dp_table_slot(t, slot);
+
+		if (s->used && !s->life)
+			dp_table_remove(t, slot);
+	}
+}
+
+struct silent {
+	int64_t since_ns;
+	uint32_t worker, slot;
+};
+
+static int by_silence(const void *one, const void *other)
+{
+	const struct silent *a = one, *b = other;
+
+	if (a->since_ns != b->since_ns)
+		return a->since_ns < b->since_ns ? -1 : 1;
+	if (a->worker != b->worker)
+		return a->worker < b->worker ? -1 : 1;
+	return a->slot < b->slot ? -1 : a->slot > b->slot;
+}
+
+static void list_silent(const struct replayer *p, uint32_t stream, struct silent *list)
+{
+	for (uint32_t w = 0; w < p->count; w++) {
+		const struct dp_table *t = &p->workers[w].per_stream[stream].table;
+
+		for (uint32_t slot = 0; slot < t->fresh; slot++)
+			if (dp_table_slot(t, slot)->used)
+				*list++ = (struct silent){
+					dp_table_slot(t, slot)->last_steady_ns, w, slot};
+	}
+}
+
+/*
+ * The bound holds only here: in the log, which goes by worker, a new sensor may stand before the
+ * mark of the one whose place it has. Where it was lowered, or a crash took that mark, the longest
+ * silent go.
+ */
+static int drop_surplus(struct replayer *p, uint32_t stream)
+{
+	uint64_t max = p->workers[0].per_stream[stream].admit.places->max, used = 0;
+	struct silent *list;
+
+	for (uint32_t w = 0; w < p->count; w++)
+		used += p->workers[w].per_stream[stream].table.slots_used;
+	if (used <= max)
+		return 0;
+	list = calloc(used, sizeof(*list));
+	if (!list)
+		return -ENOMEM;
+	list_silent(p, stream, list);
+	qsort(list, used, sizeof(*list), by_silence);
+	for (uint64_t i = 0; i < used - max; i++) {
+		struct dp_table *t = &p->workers[list[i].worker].per_stream[stream].table;
+
+		p->out->dropped_limit += dp_table_slot(t, list[i].slot)->readings;
+		dp_table_remove(t, list[i].slot);
+	}
+	free(list);
+	return 0;
+}
+
+static int drop_what_cannot_stay(struct replayer *p)
+{
+	int err = 0;
+
+	for (uint32_t i = 0; i < p->streams->count && !err; i++) {
+		for (uint32_t w = 0; w < p->count; w++)
+			drop_lifeless(&p->workers[w].per_stream[i].table);
+		err = drop_surplus(p, i);
+	}
+	return err;
+}
+
 static uint64_t arm_all(struct dp_worker *w, const struct dp_now *now)
 {
 	uint64_t sensors = 0;
@@ -350,13 +431,13 @@ static uint64_t arm_all(struct dp_worker *w, const struct dp_now *now)
 
 		for (uint32_t slot = 0; slot < t->fresh; slot++) {
 			struct dp_slot *s = dp_table_slot(t, slot);
+			bool room;
 
 			if (!s->used)
 				continue;
-			if (!s->life) { /* a raise of which no reading is left */
-				dp_table_remove(t, slot);
-				continue;
-			}
+			room = dp_place_take(w->per_stream[i].admit.places);
+			assert(room);
+			(void)room;
 			/* heard when the clock was ahead of today's: silent from now on */
 			if (s->last_steady_ns > now->steady_ns)
 				s->last_steady_ns = now->steady_ns;
@@ -382,6 +463,7 @@ int dp_workers_replay(struct dp_worker *workers, uint32_t count, const struct dp
 	p->streams = workers[0].streams;
 	p->out = out;
 	err = dp_replay(io, r, each_block, p, &p->counts);
+	err = err ? err : drop_what_cannot_stay(p);
 	if (err) {
 		free(p);
 		return err;

@@ -231,6 +231,7 @@ static void fire(
 	dp_alert_clear_all(&ws->alerts, &ws->table, slot, &ws->events);
 	dp_append_retired(&w->append, &what, slot, now);
 	dp_table_remove(&ws->table, slot);
+	dp_place_give(ws->admit.places);
 }
 
 static bool fire_due(struct dp_worker *w, const struct dp_now *now)

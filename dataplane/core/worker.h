@@ -64,8 +64,9 @@ struct dp_worker_config {
 	uint32_t index, workers;
 	const struct dp_stream_set *streams;
 	const struct dp_input *inputs;
-	const uint32_t *slots_max;  /* per stream: sensors that this worker may hold */
-	uint32_t new_sensors_per_s; /* of this worker, over all streams; 0: no limit */
+	const uint32_t *slots_max;   /* per stream: sensors that this worker may hold */
+	const uint32_t *sensors_max; /* per stream: that all together may; NULL: as many as slots */
+	uint32_t new_sensors_per_s;  /* of this worker, over all streams; 0: no limit */
 	uint64_t seed;
 	struct dp_log_config log;
 	struct dp_worker_hooks hooks;

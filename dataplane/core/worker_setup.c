@@ -35,6 +35,7 @@ size_t dp_worker_bytes(const struct dp_worker_config *c)
 		n += sizeof(struct dp_worker_stream) + dp_windows_bytes(s) + dp_closes_bytes(s) +
 		     dp_alert_events_bytes(s) + 8 * DP_CACHE_LINE;
 	}
+	n += c->streams->count * sizeof(struct dp_places);
 	return n + c->workers * sizeof(struct dp_ring) + (64 << 10);
 }
 
@@ -139,6 +140,23 @@ static int connect(struct dp_worker *w, uint32_t count)
 	return 0;
 }
 
+/* Worker 0 has the memory, all have the use. */
+static int share_places(struct dp_worker *w, uint32_t count, const uint32_t *sensors_max)
+{
+	uint32_t streams = w[0].streams->count;
+	struct dp_places *places =
+		dp_arena_take(&w[0].arena, streams * sizeof(*places), DP_CACHE_LINE);
+
+	if (!places)
+		return -ENOMEM;
+	for (uint32_t i = 0; i < streams; i++) {
+		places[i].max = sensors_max ? sensors_max[i] : UINT64_MAX;
+		for (uint32_t k = 0; k < count; k++)
+			w[k].per_stream[i].admit.places = &places[i];
+	}
+	return 0;
+}
+
 int dp_workers_init(struct dp_worker *w, uint32_t count, const struct dp_worker_config *configs,
 	const struct dp_now *now)
 {
@@ -148,6 +166,7 @@ int dp_workers_init(struct dp_worker *w, uint32_t count, const struct dp_worker_
 	for (uint32_t i = 0; i < count && !err; i++)
 		err = init_worker(&w[i], &configs[i], now);
 	err = err ? err : connect(w, count);
+	err = err ? err : share_places(w, count, configs[0].sensors_max);
 	if (err)
 		dp_workers_fini(w, count);
 	return err;

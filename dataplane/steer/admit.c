@@ -111,19 +111,38 @@ static bool take_token(struct dp_admit_rate *a, int64_t steady_ns)
 	return true;
 }
 
+/* Relaxed: a count and nothing more, the slots are the worker's own. */
+bool dp_place_take(struct dp_places *p)
+{
+	uint64_t held = atomic_load_explicit(&p->held, memory_order_relaxed);
+
+	do {
+		if (held >= p->max)
+			return false;
+	} while (!atomic_compare_exchange_weak_explicit(
+		&p->held, &held, held + 1, memory_order_relaxed, memory_order_relaxed));
+	return true;
+}
+
+void dp_place_give(struct dp_places *p)
+{
+	uint64_t held = atomic_fetch_sub_explicit(&p->held, 1, memory_order_relaxed);
+
+	assert(held);
+	(void)held;
+}
+
 /* Slot of a sensor not in the table, or the reason why it cannot come in. */
 static uint32_t take_in(
 	struct dp_admit *a, const struct dp_sensor_id *id, uint64_t hash, int64_t steady_ns)
 {
 	uint32_t slot;
 
-	if (a->table->slots_used == a->table->slots_max) {
-		slot = DP_SLOT_NONE;
-	} else if (!take_token(a->rate, steady_ns)) {
-		return DP_SLOT_NONE - 1;
-	} else {
-		slot = dp_table_add(a->table, id, hash);
-	}
+	if (a->table->slots_used == a->table->slots_max || !dp_place_take(a->places))
+		return DP_SLOT_NONE;
+	slot = take_token(a->rate, steady_ns) ? dp_table_add(a->table, id, hash) : DP_SLOT_NONE - 1;
+	if (slot >= DP_SLOT_NONE - 1)
+		dp_place_give(a->places);
 	return slot;
 }
 

@@ -7,6 +7,8 @@
  */
 #pragma once
 
+#include <stdatomic.h>
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "dataplane/core/batch.h"
@@ -51,8 +53,23 @@ struct dp_admit_rate {
 	int64_t tokens_ns;  /* steady time up to which the bucket was emptied */
 };
 
+/*
+ * Sensors of a stream that all workers together hold: hashing spreads them unevenly, so that the
+ * tables are larger than an even share and only this count is the bound.
+ */
+struct dp_places {
+	_Alignas(DP_CACHE_LINE) _Atomic uint64_t held; /* workers: rw */
+	uint64_t max;				       /* set once */
+};
+
+/* Before a sensor is made; false: all places are taken. */
+bool dp_place_take(struct dp_places *p);
+/* Of a sensor that is gone, or did not come to be. */
+void dp_place_give(struct dp_places *p);
+
 struct dp_admit {
 	struct dp_table *table;
+	struct dp_places *places; /* of the table's stream: all workers share it */
 	struct dp_counters *counters;
 	struct dp_admit_rate *rate; /* of the worker: all its streams share it */
 };

@@ -277,6 +277,7 @@ static void start(struct world *w, struct dp_worker *workers, uint32_t count)
 			.streams = &w->set,
 			.inputs = &w->input,
 			.slots_max = &w->slots_max,
+			.sensors_max = &w->slots_max,
 			.seed = rng,
 			.log = {.ring_bytes = 4 << 20,
 				.block_max = (uint32_t)dp_block_bytes_max(&w->set),

@@ -70,6 +70,21 @@ void world_check_settled(struct world *w)
 		since_start(w, DP_C_RECORDED), w->oracle->sealed_readings);
 }
 
+/* What the workers share counts their sensors: none lost, none twice. */
+void world_check_places(struct world *w)
+{
+	for (uint32_t i = 0; i < w->config.set.count; i++) {
+		uint64_t held = atomic_load(&w->workers[0].per_stream[i].admit.places->held);
+		uint64_t used = 0;
+
+		for (uint32_t k = 0; k < w->worker_count; k++)
+			used += w->workers[k].per_stream[i].table.slots_used;
+		sim_check(w->sim, held == used,
+			"stream %u: %" PRIu64 " sensors held, %" PRIu64 " places taken", i, used,
+			held);
+	}
+}
+
 /* The counters say what the log holds. */
 void world_check_restored(struct world *w)
 {

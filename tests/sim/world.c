@@ -66,6 +66,7 @@ static int start_workers(struct world *w)
 			.streams = &c->set,
 			.inputs = c->inputs,
 			.slots_max = slots,
+			.sensors_max = slots,
 			.new_sensors_per_s = w->sim->calm ? 0 : c->new_sensors_per_s,
 			.seed = sim_random(w->sim),
 			.log = {.ring_bytes = c->ring_bytes,
@@ -236,6 +237,8 @@ bool world_start(struct world *w, uint32_t workers)
 	if (rc == 0)
 		world_check_restored(w);
 	if (rc == 0)
+		world_check_places(w);
+	if (rc == 0)
 		sim_check(w->sim, replayed.damaged_records == 0,
 			"%" PRIu64 " records are taken for damaged after a start",
 			replayed.damaged_records);
@@ -291,6 +294,7 @@ void world_turn(struct world *w, uint32_t worker)
 	if (sim_step(w->sim))
 		return;
 	dp_worker_turn(&w->workers[worker], &w->sim->now);
+	world_check_places(w);
 	hear_worker(w, worker);
 }
 

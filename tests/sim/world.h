@@ -109,5 +109,6 @@ void world_add_totals(struct world *w); /* of this process */
 uint64_t world_counted(const struct world *w, enum dp_counter which);
 void world_check_ledger(struct world *w);	  /* at any time */
 void world_check_settled(struct world *w);	  /* workers have nothing in flight */
+void world_check_places(struct world *w);	  /* at any time */
 void world_check_restored(struct world *w);	  /* right after a start */
 void world_check_outputs_ledger(struct world *w); /* drained */

@@ -89,6 +89,27 @@ def test_any_number_of_workers_gives_the_same_records(
     assert all(w["sensors"] for w in of_workers)
 
 
+def test_the_bound_of_sensors_is_of_all_workers(penstockd: Start, config: Config) -> None:
+    """limits.per_stream is kept exactly, also by what a start brings back and when it is lowered"""
+    config["workers"] = 4
+    config["limits"] = {"per_stream": [{"stream": "climate", "sensors": 8}]}
+    daemon = penstockd(config)
+    names = [f"s{i}" for i in range(200)]
+    daemon.send(text(reading(name, temperature=20.0)) for name in names)
+    ledger = daemon.received(200)
+    assert ledger["readings"]["recorded"] == 8
+    assert ledger["readings"]["dropped"]["sensor_limit"] == 192
+    for sent, sensors in ((400, 8), (600, 5)):
+        daemon.stop()
+        config["limits"]["per_stream"][0]["sensors"] = sensors
+        daemon.write_config()
+        daemon.start()
+        assert daemon.ask("status")["start"]["sensors"] == sensors
+        daemon.send(text(reading(f"new-{name}", temperature=20.0)) for name in names)
+        daemon.received(sent)
+        assert sum(w["sensors"] for w in daemon.ask("status")["workers"]) == sensors
+
+
 def worker_threads(pid: int) -> dict[str, set[int]]:
     """Name of each worker's thread to the cores it may run on, as the kernel says."""
     found = {}

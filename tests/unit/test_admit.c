@@ -13,6 +13,7 @@ static struct dp_table table;
 static struct dp_batch batch;
 static struct dp_counters counters;
 static struct dp_admit_rate rate;
+static struct dp_places places;
 static struct dp_admit admit;
 static uint32_t fresh_slots;
 
@@ -34,7 +35,9 @@ static void set_up(void)
 	cr_assert_eq(dp_table_init(&table, &c, &arena, START), 0);
 	cr_assert_eq(dp_batch_init(&batch, &stream, &arena), 0);
 	rate = (struct dp_admit_rate){0};
-	admit = (struct dp_admit){.table = &table, .counters = &counters, .rate = &rate};
+	places = (struct dp_places){.max = 200};
+	admit = (struct dp_admit){
+		.table = &table, .places = &places, .counters = &counters, .rate = &rate};
 }
 
 static void tear_down(void)
@@ -196,6 +199,7 @@ Test(admit, new_sensors_are_bounded_by_number_and_rate)
 			run();
 	}
 	cr_assert_eq(table.slots_used, 100);
+	cr_assert_eq(atomic_load(&places.held), 100);
 	cr_assert_eq(counted(DP_C_DROP_SENSOR_LIMIT), 20);
 }
 

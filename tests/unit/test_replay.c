@@ -5,6 +5,7 @@
 #include "dataplane/core/replay.h"
 
 #include <criterion/criterion.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -27,27 +28,33 @@ static void no_wake_writer(void *arg)
 	(void)arg;
 }
 
-static struct dp_worker *new_worker(
-	const struct world *w, const struct dp_stream_set *streams, const uint32_t *slots)
+static struct dp_worker *new_workers(const struct world *w, const struct dp_stream_set *streams,
+	uint32_t count, const uint32_t *slots, const uint32_t *sensors)
 {
 	static const struct dp_input input = {.format = DP_FORMAT_BINARY};
-	struct dp_worker_config c = {.workers = 1,
+	struct dp_worker_config configs[3];
+	struct dp_worker_config c = {.workers = count,
 		.streams = streams,
 		.inputs = &input,
 		.slots_max = slots,
+		.sensors_max = sensors,
 		.log = {.ring_bytes = 1 << 21,
 			.block_max = (uint32_t)dp_block_bytes_max(streams),
 			.appliance = w->recovery->appliance,
 			.epoch = w->recovery->epoch,
 			.schema_hash = streams->hash},
 		.hooks = {no_wake_worker, no_wake_writer, NULL}};
-	struct dp_worker *worker = aligned_alloc(DP_CACHE_LINE, sizeof(*worker));
+	struct dp_worker *workers = aligned_alloc(DP_CACHE_LINE, count * sizeof(*workers));
 
 	while (c.log.ring_bytes < 4 * (c.log.block_max + (uint64_t)DP_DISK_ALIGN))
 		c.log.ring_bytes *= 2;
-	cr_assert(worker);
-	cr_assert_eq(dp_workers_init(worker, 1, &c, &w->now), 0);
-	return worker;
+	cr_assert(workers);
+	for (uint32_t i = 0; i < count; i++) {
+		configs[i] = c;
+		configs[i].index = configs[i].log.worker = i;
+	}
+	cr_assert_eq(dp_workers_init(workers, count, configs, &w->now), 0);
+	return workers;
 }
 
 static struct told told_by(const struct dp_worker *worker, const struct dp_stream_set *streams)
@@ -75,7 +82,7 @@ static struct told replay(struct world *w, const struct dp_stream_set *streams, 
 	struct dp_replayed *out)
 {
 	uint32_t slots_max[2] = {slots, slots};
-	struct dp_worker *worker = new_worker(w, streams, slots_max);
+	struct dp_worker *worker = new_workers(w, streams, 1, slots_max, NULL);
 	struct told t;
 
 	cr_assert_eq(dp_workers_replay(worker, 1, &w->io, w->recovery, &w->now, out), 0);
@@ -159,6 +166,77 @@ Test(replay, what_does_not_fit_is_not_told_as_a_change_of_streams)
 	cr_expect_eq(r.dropped_limit, 0);
 	cr_expect_eq(r.dropped_schema, 5);
 	cr_expect_eq(t.count[DP_GAP_SCHEMA], 5);
+	world_free(w);
+}
+
+static void put_reading(struct world *w, const char *sensor, int64_t arrival_ns)
+{
+	const struct dp_stream *s = &w->streams.streams[1];
+	struct dp_log *log = &w->logs[0];
+	struct dp_rec_reading *r;
+	uint32_t index;
+
+	dp_log_group(log, SAMPLE_GROUP_BYTES, arrival_ns);
+	r = dp_log_record(log, DP_REC_READING,
+		dp_rec_reading_bytes(s, (uint32_t)strlen(sensor), NULL), &index);
+	r->head.stream = 1;
+	r->head.id_len = (uint8_t)strlen(sensor);
+	memcpy(r + 1, sensor, r->head.id_len);
+	r->event_ns = r->arrival_ns = arrival_ns;
+	r->life = 7;
+	r->flags = DP_ROW_NEW_LIFE;
+	r->field_count = s->field_count;
+	dp_log_reading_time(log, arrival_ns, arrival_ns);
+	cr_assert(dp_log_seal(log, 0, true));
+}
+
+static bool is_known(const struct dp_worker *workers, uint32_t count, const char *sensor)
+{
+	struct dp_sensor_id id = {.len = (uint8_t)strlen(sensor)};
+	bool found = false;
+
+	memcpy(id.bytes, sensor, id.len);
+	for (uint32_t i = 0; i < count; i++) {
+		const struct dp_table *t = &workers[i].per_stream[1].table;
+
+		found |= dp_table_find(t, &id, dp_table_hash(t, &id)) != DP_SLOT_NONE;
+	}
+	return found;
+}
+
+/*
+ * limits.memory has been lowered: what comes back is no more than it allows, over all workers, and
+ * is what was heard last, not what stands first in the log.
+ */
+Test(replay, what_is_beyond_the_bound_of_all_workers_is_the_longest_silent)
+{
+	enum { SENSORS = 40, MOST = 10, COUNT = 3 };
+	static const uint32_t slots_max[2] = {SENSORS, SENSORS}, sensors_max[2] = {MOST, MOST};
+	struct world *w = world_new(DP_SYNC_ALWAYS);
+	struct dp_worker *workers;
+	struct dp_replayed r;
+	char sensor[8];
+
+	cr_assert_eq(world_start(w), 0);
+	for (int i = 0; i < SENSORS; i++) { /* 11 and 37 have no common factor with 40 */
+		snprintf(sensor, sizeof(sensor), "s-%d", i * 11 % SENSORS);
+		put_reading(w, sensor, SAMPLE_TIME_NS + i * 37 % SENSORS);
+	}
+	world_run(w, 1000);
+	cr_assert_eq(world_stop(w), 0);
+	cr_assert_eq(world_start(w), 0);
+	workers = new_workers(w, &w->streams.set, COUNT, slots_max, sensors_max);
+	cr_assert_eq(dp_workers_replay(workers, COUNT, &w->io, w->recovery, &w->now, &r), 0);
+	cr_expect_eq(r.sensors, MOST);
+	cr_expect_eq(r.dropped_limit, SENSORS - MOST);
+	cr_expect_eq(atomic_load(&workers[0].per_stream[1].admit.places->held), MOST);
+	for (int i = 0; i < SENSORS; i++) {
+		snprintf(sensor, sizeof(sensor), "s-%d", i * 11 % SENSORS);
+		cr_expect_eq(is_known(workers, COUNT, sensor), i * 37 % SENSORS >= SENSORS - MOST,
+			"%s", sensor);
+	}
+	dp_workers_fini(workers, COUNT);
+	free(workers);
 	world_free(w);
 }
 

@@ -220,6 +220,7 @@ static void start(void)
 			.streams = &set,
 			.inputs = &input,
 			.slots_max = &slots_max,
+			.sensors_max = &slots_max,
 			.log = {.ring_bytes = 4 << 20,
 				.block_max = (uint32_t)dp_block_bytes_max(&set),
 				.worker = i,

@@ -16,7 +16,7 @@
 #include "dataplane/journal/schema.h"
 
 enum {
-	WORKERS_MAX = 2,
+	WORKERS_MAX = 4,
 	SENSORS_MAX = 300, /* of a worker */
 	QUEUE = 8192,
 	DATAGRAM_BYTES = 320,
@@ -55,6 +55,7 @@ static const struct dp_input inputs[4] = {{.format = DP_FORMAT_BINARY}, {.format
 	{.format = DP_FORMAT_JSON, .keep_raw = true}};
 enum { RAW = 2 }; /* to the index of an input: the one that keeps what comes */
 static const uint32_t slots_max = SENSORS_MAX;
+static const uint32_t *sensors_max; /* of all workers; NULL: no bound but the slots */
 
 static struct dp_worker *workers;
 static uint32_t worker_count;
@@ -168,6 +169,7 @@ static void start(uint32_t count, uint32_t new_per_s)
 			.streams = &set,
 			.inputs = inputs,
 			.slots_max = &slots_max,
+			.sensors_max = sensors_max,
 			.new_sensors_per_s = new_per_s,
 			.seed = 7,
 			.log = {.ring_bytes = 1 << 21,
@@ -742,6 +744,63 @@ Test(worker, beyond_the_bound_and_the_rate_new_sensors_are_named_drops)
 	cr_assert_eq(counted(DP_C_SENSORS_NEW), SENSORS_MAX);
 	cr_assert_gt(counted(DP_C_DROP_SENSOR_LIMIT), 0);
 	cr_assert_eq(in_flight(), 0);
+	finish();
+}
+
+static uint64_t sensors_held(void)
+{
+	const struct dp_worker_stream *first = &workers[0].per_stream[0];
+	uint64_t used = 0;
+
+	for (uint32_t i = 0; i < worker_count; i++)
+		used += workers[i].per_stream[0].table.slots_used;
+	cr_assert_eq(atomic_load(&first->admit.places->held), used);
+	return used;
+}
+
+/*
+ * What limits.memory and limits.per_stream say is of the appliance. Were a place not given back,
+ * the second round would have fewer sensors; were it given back twice, more.
+ */
+Test(worker, all_workers_together_hold_no_more_than_the_bound)
+{
+	static const uint32_t most = 8;
+
+	sensors_max = &most;
+	start(4, 0);
+	for (uint32_t round = 1; round <= 3; round++) {
+		for (uint32_t i = 0; i < 200; i++)
+			send_numbered(i % 3, sensor_of(i % 4, i), round, 1, 20);
+		settle_and_hear();
+		cr_assert_eq(sensors_held(), most);
+		cr_assert_eq(counted(DP_C_SENSORS_NEW), round * most);
+		cr_assert_eq(counted(DP_C_DROP_SENSOR_LIMIT), round * (200 - most));
+		turn(0, stream.forget_ns + SECOND);
+		settle_and_hear();
+		cr_assert_eq(sensors_held(), 0);
+	}
+	cr_assert_eq(in_flight(), 0);
+	finish();
+}
+
+/* A sensor that the rate refuses has no place. */
+Test(worker, what_the_rate_refuses_takes_no_place)
+{
+	static const uint32_t most = 150;
+
+	sensors_max = &most;
+	start(1, 100);
+	for (uint32_t i = 0; i < 120; i++)
+		send_numbered(0, sensor_of(0, i), 0, 1, 20);
+	settle_and_hear();
+	cr_assert_eq(counted(DP_C_DROP_SENSOR_RATE), 20);
+	cr_assert_eq(sensors_held(), 100);
+	turn(0, SECOND);
+	for (uint32_t i = 100; i < 170; i++)
+		send_numbered(0, sensor_of(0, i), 1, 1, 20);
+	settle_and_hear();
+	cr_assert_eq(sensors_held(), most);
+	cr_assert_eq(counted(DP_C_DROP_SENSOR_LIMIT), 20);
 	finish();
 }
 
