@@ -181,6 +181,8 @@ static const struct stage {
 	{ctl_open_writer, ctl_close_writer},
 	{ctl_open_outputs, ctl_close_outputs},
 	{ctl_open_inputs, ctl_close_inputs},
+	{ctl_open_worker_threads, ctl_close_worker_threads},
+	{ctl_bind_inputs, close_nothing},
 	{open_view, close_nothing},
 	{ctl_open_threads, ctl_close_threads},
 	{open_api, close_api},

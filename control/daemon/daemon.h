@@ -54,7 +54,8 @@ struct ctl_worker_thread {
 	cpu_set_t affinity; /* thread: writes before `state`; then read only */
 	pthread_t thread;
 	bool running;
-	_Atomic int state; /* thread: 0 not yet, 1 listening, -errno */
+	_Atomic int state; /* thread: 0 not yet, 1 ready, 2 listening, -errno */
+	_Atomic bool go;   /* control: listen, every worker is ready */
 	_Atomic bool quit; /* control: ends at once, whatever is left */
 };
 
@@ -140,6 +141,8 @@ void ctl_close_writer(struct ctl_daemon *d);
 /* inputs.c: sockets, and a ring per worker over them, nothing received yet. */
 int ctl_open_inputs(struct ctl_daemon *d);
 void ctl_close_inputs(struct ctl_daemon *d);
+/* Packets queue from here on: late, when little is left to do before they are received. */
+int ctl_bind_inputs(struct ctl_daemon *d);
 
 /* outputs.c */
 int ctl_open_outputs(struct ctl_daemon *d);
@@ -147,7 +150,10 @@ void ctl_close_outputs(struct ctl_daemon *d);
 /* Only once it is up: a boot that fails may have had the wrong config. */
 void ctl_drop_positions(struct ctl_daemon *d);
 
-/* threads.c: writer and outputs first, then the workers, which listen when this returns. */
+/* threads.c: the workers' threads, each pinned, its memory populated; they receive nothing yet. */
+int ctl_open_worker_threads(struct ctl_daemon *d);
+void ctl_close_worker_threads(struct ctl_daemon *d);
+/* Writer and outputs, then lets all workers go at once: they listen when this returns. */
 int ctl_open_threads(struct ctl_daemon *d);
 /* Ends what still runs without waiting for anything; after ctl_stop there is nothing. */
 void ctl_close_threads(struct ctl_daemon *d);

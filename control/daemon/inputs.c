@@ -41,33 +41,24 @@ static int take_port(int fd, struct sockaddr_storage *addr, uint16_t *port)
 	return 0;
 }
 
-static int bind_input(struct ctl_daemon *d, uint16_t index)
+/* A socket for each worker; where the input comes in d->listening is its place in their `fds`. */
+static int open_input(struct ctl_daemon *d, uint16_t index)
 {
 	const struct ctl_input *in = &d->config->inputs[index];
 	struct ctl_input_view *view = &d->listening[d->listening_count];
-	struct sockaddr_storage addr = {0};
-	int err;
 
 	*view = (struct ctl_input_view){.config = in};
-	memcpy(&addr, &in->listen.address, in->listen.length);
-	err = probe(&addr, in->listen.length);
-	for (uint32_t w = 0; w < d->config->workers.count && !err; w++) {
+	for (uint32_t w = 0; w < d->config->workers.count; w++) {
 		struct ctl_worker_thread *t = &d->worker_threads[w];
 		uint32_t receive = (uint32_t)in->receive_buffer_bytes;
-		int fd = dp_udp_open(&addr, &receive);
+		int fd = dp_udp_open(in->listen.address.any.sa_family, &receive);
 
-		if (fd < 0) {
-			err = fd;
-			break;
-		}
+		if (fd < 0)
+			return fd;
 		t->inputs[t->fd_count] = index;
 		t->fds[t->fd_count++] = fd;
 		view->receive_bytes = receive;
-		if (w == 0)
-			err = take_port(fd, &addr, &view->port);
 	}
-	if (err)
-		return err;
 	d->listening_count++;
 	if (view->receive_bytes < in->receive_buffer_bytes)
 		ctl_log(CTL_WARNING,
@@ -76,6 +67,25 @@ static int bind_input(struct ctl_daemon *d, uint16_t index)
 			in->name, view->receive_bytes >> 10,
 			(unsigned long long)in->receive_buffer_bytes >> 10);
 	return 0;
+}
+
+static int bind_input(struct ctl_daemon *d, uint32_t place)
+{
+	struct ctl_input_view *view = &d->listening[place];
+	const struct ctl_input *in = view->config;
+	struct sockaddr_storage addr = {0};
+	int err;
+
+	memcpy(&addr, &in->listen.address, in->listen.length);
+	err = probe(&addr, in->listen.length);
+	for (uint32_t w = 0; w < d->config->workers.count && !err; w++) {
+		int fd = d->worker_threads[w].fds[place];
+
+		err = dp_udp_bind(fd, &addr);
+		if (!err && w == 0)
+			err = take_port(fd, &addr, &view->port);
+	}
+	return err;
 }
 
 static int input_failed(const struct ctl_input *in, int err)
@@ -151,7 +161,7 @@ int ctl_open_inputs(struct ctl_daemon *d)
 		d->worker_threads[w].parker.fd = -1;
 	}
 	for (uint16_t i = 0; i < c->input_count && !status; i++) {
-		err = c->inputs[i].enabled ? bind_input(d, i) : 0;
+		err = c->inputs[i].enabled ? open_input(d, i) : 0;
 		status = err ? input_failed(&c->inputs[i], err) : CTL_EXIT_OK;
 	}
 	for (uint32_t w = 0; w < c->workers.count && !status; w++) {
@@ -161,6 +171,17 @@ int ctl_open_inputs(struct ctl_daemon *d)
 	if (status)
 		ctl_close_inputs(d);
 	return status;
+}
+
+int ctl_bind_inputs(struct ctl_daemon *d)
+{
+	for (uint32_t i = 0; i < d->listening_count; i++) {
+		int err = bind_input(d, i);
+
+		if (err)
+			return input_failed(d->listening[i].config, err);
+	}
+	return CTL_EXIT_OK;
 }
 
 void ctl_close_inputs(struct ctl_daemon *d)

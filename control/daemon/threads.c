@@ -13,7 +13,7 @@
 #define END_LOOK_NS  (10 * DP_NS_PER_MS) /* a thread that is to end looks this often */
 #define NAP_NS_LEAST (100 * 1000ll)	 /* deadlines that have passed do not make a thread spin */
 
-enum { STARTING, LISTENING };
+enum { STARTING, READY, LISTENING };
 
 static void bump(_Atomic uint64_t *v)
 {
@@ -112,14 +112,37 @@ static void work(struct ctl_worker_thread *t)
 	count_sensors(w);
 }
 
+/* False: it is to end instead. */
+static bool wait_to_go(struct ctl_worker_thread *t)
+{
+	for (;;) {
+		dp_parker_arm(&t->parker);
+		if (atomic_load_explicit(&t->quit, memory_order_relaxed) ||
+			atomic_load_explicit(&t->go, memory_order_relaxed))
+			break;
+		dp_parker_wait(&t->parker, -1, -1);
+	}
+	dp_parker_disarm(&t->parker);
+	return !atomic_load_explicit(&t->quit, memory_order_relaxed);
+}
+
+/*
+ * Nobody receives before all are ready: what a worker steers to one that still populates its memory
+ * would fill the ring between them in milliseconds.
+ */
 static void *worker_main(void *arg)
 {
 	struct ctl_worker_thread *t = arg;
 	int err = pin(t);
 
-	dp_mem_populate(t->worker->log.ring, t->worker->log.ring_bytes);
-	dp_mem_populate(t->arena.base, t->arena.used);
-	err = err ? err : dp_uring_start(t->uring, &t->parker);
+	if (!err) {
+		dp_mem_populate(t->worker->log.ring, t->worker->log.ring_bytes);
+		dp_mem_populate(t->arena.base, t->arena.used);
+	}
+	atomic_store_explicit(&t->state, err ? err : READY, memory_order_release);
+	if (err || !wait_to_go(t))
+		return NULL;
+	err = dp_uring_start(t->uring, &t->parker);
 	if (!err)
 		dp_mem_seal();
 	atomic_store_explicit(&t->state, err ? err : LISTENING, memory_order_release);
@@ -268,19 +291,16 @@ static void name_thread(pthread_t thread, const char *what, uint32_t index)
 	(void)pthread_setname_np(thread, name);
 }
 
-static int start_workers(struct ctl_daemon *d)
+/* Until each is as far as that; the first that failed is told of. */
+static int wait_for_workers(struct ctl_daemon *d, int wanted)
 {
 	for (uint32_t i = 0; i < d->config->workers.count; i++) {
 		struct ctl_worker_thread *t = &d->worker_threads[i];
-		int state = start(&t->thread, &t->running, worker_main, t);
 		struct timespec ms = {.tv_nsec = 1000000};
+		int state;
 
-		if (state) {
-			ctl_log(CTL_ERROR, "worker %u: %s", i, strerror(state));
-			return CTL_EXIT_FAILED;
-		}
-		name_thread(t->thread, "worker-", i);
-		while ((state = atomic_load_explicit(&t->state, memory_order_acquire)) == STARTING)
+		while ((state = atomic_load_explicit(&t->state, memory_order_acquire)) >= 0 &&
+			state < wanted)
 			nanosleep(&ms, NULL);
 		if (state < 0) {
 			ctl_log(CTL_ERROR,
@@ -291,6 +311,36 @@ static int start_workers(struct ctl_daemon *d)
 		}
 	}
 	return CTL_EXIT_OK;
+}
+
+int ctl_open_worker_threads(struct ctl_daemon *d)
+{
+	int status = CTL_EXIT_OK;
+
+	for (uint32_t i = 0; i < d->config->workers.count && !status; i++) {
+		struct ctl_worker_thread *t = &d->worker_threads[i];
+		int err = start(&t->thread, &t->running, worker_main, t);
+
+		if (err) {
+			ctl_log(CTL_ERROR, "worker %u: %s", i, strerror(err));
+			status = CTL_EXIT_FAILED;
+		} else {
+			name_thread(t->thread, "worker-", i);
+		}
+	}
+	status = status ? status : wait_for_workers(d, READY);
+	if (status)
+		ctl_close_worker_threads(d);
+	return status;
+}
+
+static int let_workers_go(struct ctl_daemon *d)
+{
+	for (uint32_t i = 0; i < d->config->workers.count; i++)
+		atomic_store_explicit(&d->worker_threads[i].go, true, memory_order_relaxed);
+	for (uint32_t i = 0; i < d->config->workers.count; i++)
+		dp_parker_wake(&d->worker_threads[i].parker);
+	return wait_for_workers(d, LISTENING);
 }
 
 int ctl_open_threads(struct ctl_daemon *d)
@@ -311,7 +361,7 @@ int ctl_open_threads(struct ctl_daemon *d)
 		ctl_log(CTL_ERROR, "threads: %s", strerror(err));
 		status = CTL_EXIT_FAILED;
 	}
-	status = status ? status : start_workers(d);
+	status = status ? status : let_workers_go(d);
 	if (status)
 		ctl_close_threads(d);
 	return status;
@@ -340,13 +390,19 @@ void ctl_join_output(struct ctl_output_thread *t)
 	t->running = false;
 }
 
-void ctl_close_threads(struct ctl_daemon *d)
+void ctl_close_worker_threads(struct ctl_daemon *d)
 {
 	for (uint32_t i = 0; i < d->config->workers.count; i++) {
 		atomic_store(&d->worker_threads[i].quit, true);
 		dp_parker_wake(&d->worker_threads[i].parker);
-		ctl_join_worker(&d->worker_threads[i]);
 	}
+	for (uint32_t i = 0; i < d->config->workers.count; i++)
+		ctl_join_worker(&d->worker_threads[i]);
+}
+
+void ctl_close_threads(struct ctl_daemon *d)
+{
+	ctl_close_worker_threads(d);
 	atomic_store(&d->writer.end, CTL_END_NOW);
 	dp_parker_wake(&d->writer.parker);
 	ctl_join_writer(&d->writer);

@@ -372,10 +372,8 @@ void dp_uring_close(struct dp_uring *u)
 
 /* ---- sockets ---- */
 
-static int bind_socket(int fd, const struct sockaddr_storage *addr, uint32_t *rcvbuf_bytes)
+static int set_options(int fd, sa_family_t family, uint32_t *rcvbuf_bytes)
 {
-	socklen_t bytes = addr->ss_family == AF_INET6 ? sizeof(struct sockaddr_in6)
-						      : sizeof(struct sockaddr_in);
 	int on = 1, off = 0, want = (int)(*rcvbuf_bytes / 2), got = 0; /* the kernel doubles it */
 	socklen_t size = sizeof(got);
 
@@ -383,8 +381,7 @@ static int bind_socket(int fd, const struct sockaddr_storage *addr, uint32_t *rc
 		setsockopt(fd, SOL_SOCKET, SO_RXQ_OVFL, &on, sizeof(on)))
 		return -errno;
 	/* [::] takes IPv4 too, whatever the system's default */
-	if (addr->ss_family == AF_INET6 &&
-		setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &off, sizeof(off)))
+	if (family == AF_INET6 && setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &off, sizeof(off)))
 		return -errno;
 	/* with CAP_NET_ADMIN beyond rmem_max, else up to it */
 	if (setsockopt(fd, SOL_SOCKET, SO_RCVBUFFORCE, &want, sizeof(want)) &&
@@ -393,20 +390,28 @@ static int bind_socket(int fd, const struct sockaddr_storage *addr, uint32_t *rc
 	if (getsockopt(fd, SOL_SOCKET, SO_RCVBUF, &got, &size))
 		return -errno;
 	*rcvbuf_bytes = (uint32_t)got;
-	return bind(fd, (const struct sockaddr *)addr, bytes) ? -errno : 0;
+	return 0;
 }
 
-int dp_udp_open(const struct sockaddr_storage *addr, uint32_t *rcvbuf_bytes)
+int dp_udp_open(uint16_t family, uint32_t *rcvbuf_bytes)
 {
-	int fd = socket(addr->ss_family, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	int fd = socket(family, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 	int err;
 
 	if (fd < 0)
 		return -errno;
-	err = bind_socket(fd, addr, rcvbuf_bytes);
+	err = set_options(fd, family, rcvbuf_bytes);
 	if (err) {
 		close(fd);
 		return err;
 	}
 	return fd;
+}
+
+int dp_udp_bind(int fd, const struct sockaddr_storage *addr)
+{
+	socklen_t bytes = addr->ss_family == AF_INET6 ? sizeof(struct sockaddr_in6)
+						      : sizeof(struct sockaddr_in);
+
+	return bind(fd, (const struct sockaddr *)addr, bytes) ? -errno : 0;
 }

@@ -12,7 +12,7 @@
 #include "dataplane/rx/rx.h"
 
 struct dp_uring_config {
-	const int *fds; /* bound UDP sockets of this worker, one per input; stay the caller's */
+	const int *fds;		/* UDP sockets of this worker, one per input; stay the caller's */
 	const uint16_t *inputs; /* index of the input of each */
 	uint32_t count;		/* at most DP_INPUTS_MAX */
 	uint32_t buffers;	/* provided buffers, power of two */
@@ -44,8 +44,10 @@ void dp_uring_losses(struct dp_uring *u, struct dp_counters *c);
 void dp_uring_close(struct dp_uring *u);
 
 /*
- * A UDP socket bound to addr (sockaddr_in or sockaddr_in6) with SO_REUSEPORT, SO_RXQ_OVFL and the
- * receive buffer asked for (as far as allowed; *rcvbuf_bytes says what it became). fd or -errno.
+ * A UDP socket of that family (AF_INET or AF_INET6) with SO_REUSEPORT, SO_RXQ_OVFL and the receive
+ * buffer asked for (as far as allowed; *rcvbuf_bytes says what it became), not bound. fd or -errno.
  */
+int dp_udp_open(uint16_t family, uint32_t *rcvbuf_bytes);
+/* From now on packets queue in it. 0 or -errno. */
 struct sockaddr_storage;
-int dp_udp_open(const struct sockaddr_storage *addr, uint32_t *rcvbuf_bytes);
+int dp_udp_bind(int fd, const struct sockaddr_storage *addr);

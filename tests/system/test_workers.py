@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 import records
-from daemon import Config, Daemon
+from daemon import Config, Daemon, wait_until
 from wire import reading, text
 
 Start = Callable[..., Daemon]
@@ -124,6 +124,35 @@ def worker_threads(pid: int) -> dict[str, set[int]]:
                 cores |= set(range(int(low), int(high or low) + 1))
             found[name] = cores
     return found
+
+
+def bound_udp_ports() -> set[int]:
+    lines = Path("/proc/net/udp").read_text().splitlines()[1:]
+    return {int(line.split()[1].rsplit(":", 1)[1], 16) for line in lines}
+
+
+def memory_kib(pid: int) -> int:
+    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    return sum(int(x.split()[1]) for x in lines if x.startswith(("VmRSS:", "HugetlbPages:")))
+
+
+def test_packets_come_when_every_worker_is_ready(penstockd: Start, config: Config) -> None:
+    """
+    A worker that receives while others still populate their rings steers into full rings; a socket
+    bound before overflows.
+    """
+    config["workers"] = 4
+    config["journal"]["ring"] = "32MiB"
+    daemon = penstockd(config, start=False)
+    daemon.spawn()
+    port, deadline = daemon.udp_address()[1], time.monotonic() + 20
+    while port not in bound_udp_ports():  # at once: the moment passes
+        assert daemon.running and time.monotonic() < deadline, daemon.log
+    assert len(worker_threads(daemon.pid)) == 4
+    assert memory_kib(daemon.pid) > 4 * (32 << 10)
+    wait_until("ready", lambda: " ready\n" in daemon.log or daemon.log.endswith(" ready"))
+    daemon.send(text(reading(f"s{i}", temperature=20.0)) for i in range(100))
+    assert daemon.received(100)["readings"]["recorded"] == 100
 
 
 @pytest.mark.parametrize("workers", ["auto", "list", 4])

@@ -41,8 +41,9 @@ static void open_socket(uint32_t i, uint32_t receive_bytes)
 
 	in->sin_family = AF_INET;
 	in->sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-	fds[i] = dp_udp_open(&any, &receive_bytes);
+	fds[i] = dp_udp_open(AF_INET, &receive_bytes);
 	cr_assert_geq(fds[i], 0);
+	cr_assert_eq(dp_udp_bind(fds[i], &any), 0);
 	cr_assert_eq(getsockname(fds[i], (struct sockaddr *)&address[i], &size), 0);
 }
 
