@@ -139,6 +139,9 @@ static void check_rule(struct ctl_cx *cx, const struct dp_stream *s, const struc
 		ctl_fail_at(cx, &r->duration_ns, "give count or for, not both");
 	if (r->hysteresis < 0 || !isfinite(r->hysteresis))
 		ctl_fail_at(cx, &r->hysteresis, "must be finite and not below 0");
+	/* a change is never below 0: the alert would clear at none at all, or never */
+	if (r->kind == DP_RULE_RATE && r->hysteresis > 0 && r->hysteresis >= r->threshold)
+		ctl_fail_at(cx, &r->hysteresis, "must be less than the threshold of a rate");
 	if (r->kind == DP_RULE_RATE && r->threshold < 0)
 		ctl_fail_at(cx, &r->threshold, "is compared with an absolute change: not below 0");
 	if (r->kind == DP_RULE_MISSING && r->period_ns && s->forget_ns &&

@@ -148,7 +148,6 @@ static const struct ctl_object window_object = {.title = "window",
 
 enum {
 	VALUE_RULES = 1 << DP_RULE_ABOVE | 1 << DP_RULE_BELOW | 1 << DP_RULE_RATE,
-	LEVEL_RULES = 1 << DP_RULE_ABOVE | 1 << DP_RULE_BELOW,
 };
 
 static const struct ctl_key rule_keys[] = {
@@ -168,9 +167,10 @@ static const struct ctl_key rule_keys[] = {
 	{"threshold", CTL_T_NUMBER, .required = true, .only = VALUE_RULES,
 		AT(struct dp_rule, threshold),
 		.help = "The limit; for `rate` the absolute change per second of event time"},
-	{"hysteresis", CTL_T_NUMBER, .only = LEVEL_RULES, AT(struct dp_rule, hysteresis),
+	{"hysteresis", CTL_T_NUMBER, .only = VALUE_RULES, AT(struct dp_rule, hysteresis),
 		.fallback = "0",
-		.help = "How far back beyond the threshold a value must come to clear the alert"},
+		.help = "How far back beyond the threshold a value must come to clear the alert; "
+			"for `rate` less than the threshold"},
 	{"count", CTL_T_UINT, AT(struct dp_rule, count), .low = 1, .high = 1000000,
 		.help = "Readings (or windows) in a row that must violate, 1 unless `for` is "
 			"given; "

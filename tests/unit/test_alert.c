@@ -159,6 +159,8 @@ static const struct script scripts[] = {
 	{"rate, both ways", {RATE(2), .count = 1}, {5, 7, 9.5f, 9.5f, 7}, "..+-+"},
 	{"rate over a missing value takes longer", {RATE(2), .count = 1}, {5, NAN, 9, NAN, 13.5f},
 		"....+"},
+	{"rate with hysteresis", {RATE(2), .hysteresis = 1.5, .count = 1}, {0, 3, 5, 4, 4.5f, 8},
+		".+..-+"},
 	{"rate twice in a row", {RATE(2), .count = 2}, {0, 3, 6, 9, 9}, "..+.-"},
 };
 

@@ -197,6 +197,12 @@ static const struct broken table[] = {
 		"streams[0].alerts[0].for", "not both"},
 	{"field: temp", "field: temp\n        hysteresis: -1", 19,
 		"streams[0].alerts[0].hysteresis", "not below 0"},
+	{"type: missing, period: 10s", "type: rate, field: temp, threshold: 2, hysteresis: -1", 20,
+		"streams[0].alerts[1].hysteresis", "not below 0"},
+	{"type: missing, period: 10s", "type: rate, field: temp, threshold: 2, hysteresis: 2", 20,
+		"streams[0].alerts[1].hysteresis", "less than the threshold"},
+	{"type: missing, period: 10s", "type: missing, period: 10s, hysteresis: 1", 20,
+		"streams[0].alerts[1].hysteresis", "is only for type: above or below or rate"},
 	{"field: temp", "field: temp\n        period: 1s", 19, "streams[0].alerts[0].period",
 		"is only for type: missing"},
 	{"        threshold: 30\n", "", 16, "streams[0].alerts[0].threshold", "is required"},
@@ -394,6 +400,17 @@ Test(config, values_and_defaults_reach_the_struct)
 	cr_expect_str_eq(c->api_socket, "conf/run/box.sock", "counts from the config's folder");
 	cr_expect_eq(c->limits.sensors_max[0], (64u << 20) / ctl_sensor_bytes(s));
 	ctl_config_free(c);
+}
+
+Test(config, rate_rule_takes_a_hysteresis)
+{
+	char *text = replaced("type: missing, period: 10s",
+		"type: rate, field: temp, threshold: 2, hysteresis: 0.5");
+	struct ctl_config *c = parse_well(text);
+
+	cr_expect_float_eq(c->streams.streams[0].rules[1].hysteresis, 0.5, 0);
+	ctl_config_free(c);
+	free(text);
 }
 
 /* One input keeps what comes: who asks for it gets it, packed messages hold it, others do not. */
