@@ -144,7 +144,7 @@ static void show(const struct cli *cli, const json_t *l)
 	show_sums(l);
 	show_outputs(json_object_get(l, "outputs"));
 	if (any(json_object_get(l, "lost_before_us"))) {
-		puts("lost before us, in none of the sums");
+		puts("lost before us, or here before its number was seen; in none of the sums");
 		members(json_object_get(l, "lost_before_us"));
 	}
 	if (any(json_object_get(l, "noted"))) {

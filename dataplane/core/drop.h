@@ -59,7 +59,8 @@
 	X(SENSORS_RETIRED, "noted.sensors_retired", "sensors forgotten")                           \
 	X(ALERTS_RAISED, "noted.alerts_raised", "alerts raised")                                   \
 	X(ALERTS_CLEARED, "noted.alerts_cleared", "alerts cleared")                                \
-	X(LOST_SENDER, "lost.sender", "numbered datagrams that never came")                        \
+	X(LOST_SENDER, "lost.sender",                                                              \
+		"numbered datagrams that were not recorded: lost before us or dropped here")       \
 	X(LOST_SOCKET, "lost.socket", "datagrams that the kernel dropped at our sockets")          \
 	X(RX_STALLS, "noted.rx_stalls", "receive stalls for want of a buffer; nothing is lost")    \
 	X(REC_RECOVERED, "recovered.readings",                                                     \

@@ -21,6 +21,13 @@ Test(drop, names_are_distinct_and_of_a_known_class)
 	}
 }
 
+/* A number stays open whoever lost the datagram: an operator must not blame the network alone. */
+Test(drop, gaps_of_senders_are_not_said_to_be_before_us_alone)
+{
+	cr_assert(strstr(dp_counter_help(DP_C_LOST_SENDER), "not recorded"));
+	cr_assert(strstr(dp_counter_help(DP_C_LOST_SENDER), "dropped here"));
+}
+
 Test(drop, rejected_reasons_are_adjacent)
 {
 	for (int i = 0; i < DP_COUNTER_COUNT; i++)
