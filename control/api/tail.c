@@ -314,8 +314,9 @@ static const char *read_request(struct tail *t, struct MHD_Connection *c)
 		return "from is now or oldest";
 	if (follow && strcmp(follow, "0") != 0 && strcmp(follow, "1") != 0)
 		return "follow is 0 or 1";
-	if (!ctl_argument_number(c, "limit", UINT32_MAX, &t->limit))
-		return "limit is a whole number";
+	if (!ctl_argument_number(c, "limit", UINT32_MAX, &t->limit) ||
+		(ctl_argument(c, "limit") && !t->limit))
+		return "limit is a whole number from 1 to 4294967295";
 	if (sensor)
 		strcpy(t->sensor, sensor);
 	if (stream >= 0)

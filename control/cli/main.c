@@ -232,7 +232,7 @@ static bool set_option(struct cli *cli, int option, const char *value)
 		return !value || read_seconds(value, &cli->settle_s);
 	default: /* 'n' */
 		cli->number_given = true;
-		return read_number(value, &cli->number);
+		return read_number(value, &cli->number) && cli->number > 0;
 	}
 }
 

@@ -241,6 +241,7 @@ def test_metrics_are_prometheus_text(daemon: Daemon) -> None:
         ("GET", "/sensors?stream=nothing", 404),
         ("GET", "/sensors?id=" + "x" * 33, 400),
         ("GET", "/tail?from=tomorrow", 400),
+        ("GET", "/tail?limit=0", 400),
         ("GET", "/tail?follow=0&sensor=%00", 400),
     ],
 )
@@ -268,6 +269,7 @@ def test_exit_statuses_without_a_daemon(build_dir: Path, tmp_path: Path) -> None
         (["status", "--colour"], 2, "usage"),
         (["status", "extra"], 2, "usage"),
         (["top", "-n", "many"], 2, "usage"),
+        (["tail", "-n", "0", *nowhere], 2, "not a number that makes sense: 0"),
         (["status", "--colour"], 2, "no such option: --colour"),
         (["status", "--colour=red"], 2, "no such option: --colour=red"),
         (["status", "-x"], 2, "no such option: -x"),
