@@ -75,7 +75,7 @@ static const struct verb {
 		"  --settle[=SECONDS]  waits, 10 s by default, until nothing is in flight between "
 		"the\n"
 		"                      inputs and the written log; 1 when that does not happen\n"
-		"  --delivered         with --settle: also until every output has delivered all"},
+		"  --delivered         as --settle, and until every output has delivered all"},
 	{"top", cli_top, true, NULL, {'n', O_WATCH, O_STREAM, O_SENSOR},
 		"[-n N] [--watch] [--stream S] [--sensor ID]",
 		"The sensors with the most readings, or one of them.\n"
@@ -308,6 +308,7 @@ static int read_options(
 	if (cli->settle && !v->file && optind + 1 == argc &&
 		read_seconds(argv[optind], &cli->settle_s))
 		optind++;
+	cli->settle |= cli->delivered;
 	if (v->file && optind + 1 == argc)
 		cli->file = argv[optind++];
 	if (optind != argc)

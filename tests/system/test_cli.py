@@ -9,7 +9,9 @@ import socketserver
 import subprocess
 import threading
 from collections.abc import Callable
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
+from typing import ClassVar
 
 import pytest
 from daemon import Config, Daemon, wait_until
@@ -298,6 +300,37 @@ def test_exit_statuses_without_a_daemon(build_dir: Path, tmp_path: Path) -> None
         assert (done.returncode, says in done.stderr) == (status, True), (args, done)
     for args in (["--help"], ["journal", "--help"], ["journal", "dump", "--help"]):
         assert subprocess.run([penstock, *args], capture_output=True).returncode == 0, args
+
+
+class Unsettled(BaseHTTPRequestHandler):
+    """A daemon whose output has everything only when it is asked again."""
+
+    asked: ClassVar[int] = 0
+
+    def do_GET(self) -> None:
+        Unsettled.asked += 1
+        output = {"name": "late", "spooled": 7 if Unsettled.asked == 1 else 0}
+        body = json.dumps({"balanced": True, "settled": True, "outputs": [output]}).encode()
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *args: object) -> None:
+        pass
+
+
+def test_ledger_delivered_waits_without_settle(build_dir: Path, tmp_path: Path) -> None:
+    """A script that relies on it must not go on while an output still owes records."""
+    path = str(tmp_path / "api.sock")
+    with socketserver.UnixStreamServer(path, Unsettled) as server:
+        threading.Thread(target=server.serve_forever).start()
+        command = [str(build_dir / "control" / "penstock"), "ledger", "--delivered", "--json"]
+        done = subprocess.run([*command, "--socket", path], capture_output=True, timeout=30)
+        server.shutdown()
+    assert done.returncode == 0
+    assert Unsettled.asked == 2
+    assert json.loads(done.stdout)["outputs"][0]["spooled"] == 0
 
 
 def test_damage_in_a_segment_is_told(daemon: Daemon, tmp_path: Path) -> None:
