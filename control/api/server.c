@@ -54,7 +54,11 @@ struct ctl_answer ctl_answer_error(unsigned status, const char *format, ...)
 	va_start(args, format);
 	vsnprintf(why, sizeof(why), format, args);
 	va_end(args);
-	return ctl_answer_json(status, json_pack("{s:s%}", "error", why, strlen(why)));
+	/* a request may hold any bytes, and a cut may go through a character: JSON takes neither */
+	for (char *c = why; *c; c++)
+		if (*c & 0x80)
+			*c = '?';
+	return ctl_answer_json(status, json_pack("{s:s}", "error", why));
 }
 
 static struct ctl_answer answer_status(struct ctl_api *api, struct MHD_Connection *c)
