@@ -1,6 +1,5 @@
 /* penstock journal dump: what a segment holds, read from the file, without a daemon. */
 #include <errno.h>
-#include <fcntl.h>
 #include <inttypes.h>
 #include <libgen.h>
 #include <limits.h>
@@ -8,7 +7,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
-#include <unistd.h>
 
 #include "control/cli/cli.h"
 #include "dataplane/egress/json.h"
@@ -31,20 +29,20 @@ static int complain(const char *file, const char *why)
 	return CLI_IO;
 }
 
-/* The header as it lies at the start; its second copy is for recovery. */
-static int read_head(struct dump *d, const char *file)
+/* The header: whichever of its two copies is good. */
+static int read_head(struct dump *d, const char *file, const char *name)
 {
-	int fd = open(file, O_RDONLY | O_CLOEXEC);
-	ssize_t n;
+	struct dp_segment segment;
+	int err = dp_segment_open(&d->io, name, 0, &segment);
 
-	if (fd < 0)
-		return complain(file, strerror(errno));
-	n = read(fd, &d->head, sizeof(d->head));
-	close(fd);
-	if (n != sizeof(d->head) || d->head.magic != DP_SEGMENT_MAGIC)
+	if (err == -EBADMSG)
 		return complain(file, "is no segment of a journal");
-	if (d->head.version != DP_SEGMENT_VERSION)
+	if (err == -EPROTO)
 		return complain(file, "was written by a newer version");
+	if (err)
+		return complain(file, strerror(-err));
+	d->head = segment.head;
+	dp_segment_close(&segment);
 	if (d->head.serial != d->serial)
 		return complain(file, "is another segment than its name says");
 	return CLI_OK;
@@ -54,21 +52,24 @@ static int open_segment(struct dump *d)
 {
 	const char *file = d->cli->file;
 	const struct dp_attribute_lookup none = {NULL, NULL};
-	char folder[PATH_MAX], name[PATH_MAX], hex[17];
+	char folder[PATH_MAX], path[PATH_MAX], *name, hex[17];
 	int err, rc;
 
 	if (strlen(file) >= PATH_MAX)
 		return complain(file, strerror(ENAMETOOLONG));
 	strcpy(folder, file);
-	strcpy(name, file);
-	if (!dp_segment_serial(basename(name), &d->serial))
+	strcpy(path, file);
+	name = basename(path);
+	if (!dp_segment_serial(name, &d->serial))
 		return complain(file, "segments are named by their serial: 0000000000000001.seg");
-	rc = read_head(d, file);
+	err = dp_io_posix_open(dirname(folder), NULL, NULL, &d->posix, &d->io);
+	if (err)
+		return complain(file, strerror(-err));
+	rc = read_head(d, file, name);
 	if (rc)
 		return rc;
 	snprintf(hex, sizeof(hex), "%016" PRIx64, d->head.appliance);
-	err = dp_io_posix_open(dirname(folder), NULL, NULL, &d->posix, &d->io);
-	err = err ? err : dp_json_form_new(hex, &none, &d->form);
+	err = dp_json_form_new(hex, &none, &d->form);
 	err = err ? err
 		  : dp_reader_open(&d->io, d->head.appliance, DP_LP(d->serial, 0), &d->reader);
 	return err ? complain(file, strerror(-err)) : CLI_OK;

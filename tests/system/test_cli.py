@@ -6,6 +6,7 @@ import json
 import re
 import socket
 import socketserver
+import struct
 import subprocess
 import threading
 from collections.abc import Callable
@@ -334,6 +335,28 @@ def test_ledger_delivered_waits_without_settle(build_dir: Path, tmp_path: Path) 
     assert done.returncode == 0
     assert Unsettled.asked == 2
     assert json.loads(done.stdout)["outputs"][0]["spooled"] == 0
+
+
+def test_segment_with_one_good_header_is_dumped(daemon: Daemon, tmp_path: Path) -> None:
+    """The header is written twice so that one bad page does not take a segment away."""
+    daemon.stop()
+    path = min((tmp_path / "state").glob("*.seg"), key=lambda p: p.name)
+    content = path.read_bytes()
+    whole = daemon.ask("journal", "dump", str(path))
+    copy_bytes = struct.unpack_from("<I", content, 48)[0]
+    for bad in (0, 4, 8, copy_bytes + 8):  # magic, version and serial of the first, the second
+        path.write_bytes(content[:bad] + bytes([content[bad] ^ 0xFF]) + content[bad + 1 :])
+        assert daemon.ask("journal", "dump", str(path)) == whole
+    path.write_bytes(bytes(2 * copy_bytes) + content[2 * copy_bytes :])
+    done = daemon.penstock("journal", "dump", str(path))
+    assert (done.returncode, "is no segment of a journal" in done.stderr) == (5, True)
+    other = path.with_name("00000000000000ff.seg")
+    path.rename(other)
+    other.write_bytes(content)
+    done = daemon.penstock("journal", "dump", str(other))
+    assert (done.returncode, "another segment than its name" in done.stderr) == (5, True)
+    other.rename(path)
+    daemon.start()
 
 
 def test_damage_in_a_segment_is_told(daemon: Daemon, tmp_path: Path) -> None:
