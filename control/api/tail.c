@@ -18,6 +18,7 @@ enum {
 	BURST = RATE_PER_S / 20,
 	BLOCKS_PER_LOOK = 64, /* most that is read without a pause, whether or not it is wanted */
 	LAG_RECORDS = 200000, /* further behind than this, "now" is what is wanted */
+	WAITS_MAX = 150,      /* looks, POLL_NS apart, at a place that the writer is to mend */
 };
 #define POLL_NS	     (20 * DP_NS_PER_MS)
 #define HEARTBEAT_NS (5 * DP_NS_PER_S) /* an empty line: finds out whether the client is there */
@@ -42,6 +43,7 @@ struct tail {
 	size_t cursor;
 	uint32_t index;
 	uint64_t passed; /* records in the log up to where it is */
+	uint32_t waits;	 /* looks that found damage there and nothing else */
 
 	int64_t heard_ns, bucket_ns; /* steady: last bytes sent; up to where the rate is used up */
 	const char *line;	     /* rendered, not yet handed over */
@@ -166,6 +168,7 @@ static int next_line(struct tail *t)
 		if (rc)
 			return rc;
 		rc = dp_reader_next(t->reader, t->follow ? readable(t) : t->end, &t->at);
+		t->waits = rc == -EAGAIN ? t->waits + 1 : 0;
 		if (rc <= 0)
 			return rc;
 		t->in_block = true;
@@ -230,6 +233,16 @@ static size_t fill(struct tail *t, char *out, size_t room, int *rc)
 	return n;
 }
 
+/*
+ * Will the next look find no more than this one?  A follower waits for the writer to mend what is
+ * damaged. One that ends at a fixed place may wait for ever: nothing behind that place can tell it
+ * that the damage stays.
+ */
+static bool is_stuck(const struct tail *t, int rc)
+{
+	return (rc < 0 && rc != -EAGAIN) || (!t->follow && t->waits >= WAITS_MAX);
+}
+
 static ssize_t read_tail(void *cls, uint64_t pos, char *out, size_t room)
 {
 	const struct timespec nap = {.tv_nsec = POLL_NS};
@@ -248,14 +261,14 @@ static ssize_t read_tail(void *cls, uint64_t pos, char *out, size_t room)
 		}
 		if (at_limit(t) || (rc == 0 && !t->follow))
 			return MHD_CONTENT_READER_END_OF_STREAM;
-		if (rc == -ENOMEM)
+		if (is_stuck(t, rc))
 			return MHD_CONTENT_READER_END_WITH_ERROR;
 		if (steady(t) - t->heard_ns >= HEARTBEAT_NS) {
 			t->heard_ns = steady(t);
 			*out = '\n';
 			return 1;
 		}
-		nanosleep(&nap, NULL); /* also when the disk refuses: it is asked again */
+		nanosleep(&nap, NULL);
 	}
 }
 

@@ -194,6 +194,42 @@ def test_top_ends_well_with_a_daemon_that_says_it_stops(build_dir: Path, tmp_pat
     assert (done.returncode, done.stderr) == (0, "penstock: the daemon stopped\n")
 
 
+def tail_to_the_end(daemon: Daemon) -> subprocess.CompletedProcess[str]:
+    return daemon.penstock("tail", "--from", "oldest", "--no-follow", "--json")
+
+
+def test_tail_ends_when_the_disk_refuses(daemon: Daemon, tmp_path: Path) -> None:
+    """A directory where a segment should be: opened, but not read, however often it is asked."""
+    path = min((tmp_path / "state").glob("*.seg"), key=lambda p: p.name)
+    aside = tmp_path / "aside"
+    path.rename(aside)
+    path.mkdir()
+    done = tail_to_the_end(daemon)
+    path.rmdir()
+    aside.rename(path)
+    assert (done.returncode, "mid-answer" in done.stderr) == (3, True)
+    assert len(lines_of(tail_to_the_end(daemon))) > 30
+
+
+def test_tail_ends_at_damage_that_nobody_mends(daemon: Daemon, tmp_path: Path) -> None:
+    """The last block before its end: no later one says that it had been on the disk."""
+    path = max((tmp_path / "state").glob("*.seg"), key=lambda p: p.name)
+    wait_until("last mark", lambda: tail_to_the_end(daemon).stdout.count('"kind":"mark"') >= 2)
+    content = path.read_bytes()
+    at = content.rindex(b"PBLK") + 140
+
+    def put(byte: int) -> None:
+        with path.open("r+b") as segment:
+            segment.seek(at)
+            segment.write(bytes([byte]))
+
+    put(content[at] ^ 1)
+    done = tail_to_the_end(daemon)
+    put(content[at])
+    assert (done.returncode, "mid-answer" in done.stderr) == (3, True)
+    assert len(lines_of(tail_to_the_end(daemon))) > 30
+
+
 SAMPLE = re.compile(
     r'([a-zA-Z_:][a-zA-Z0-9_:]*)(\{(?:[a-zA-Z_]\w*="(?:[^"\\\n]|\\["\\n])*",?)*\})? '
     r"([-+]?[0-9.eE+-]+|NaN|[-+]Inf)"
