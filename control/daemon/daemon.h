@@ -31,7 +31,7 @@ enum ctl_exit {
 	CTL_EXIT_INPUT = 8,	/* an input's address cannot be had */
 	CTL_EXIT_NO_URING = 9,	/* no io_uring here */
 	CTL_EXIT_API = 10,	/* the API's socket cannot be had */
-	CTL_EXIT_UNWRITTEN = 11 /* stopped, but some records could not be written */
+	CTL_EXIT_UNWRITTEN = 11 /* stopped, but not everything could be written */
 };
 
 /* What is asked of a writer's or output's thread that is to end. */

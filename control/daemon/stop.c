@@ -89,7 +89,7 @@ static bool stop_workers(struct ctl_daemon *d, bool *hurry)
 	set_phase(d, DP_WORKER_FINISH);
 	finished = wait_for(d, &finish, hurry);
 	if (!finished)
-		ctl_log(CTL_ERROR, "stop: the journal takes no more; what is in memory is lost");
+		ctl_log(CTL_ERROR, "stop: the journal takes no more");
 	for (uint32_t i = 0; i < d->config->workers.count; i++) {
 		atomic_store(&d->worker_threads[i].quit, true);
 		dp_parker_wake(&d->worker_threads[i].parker);
@@ -135,9 +135,11 @@ static void end_outputs(struct ctl_daemon *d, enum ctl_end end)
 	}
 }
 
-static void stop_outputs(struct ctl_daemon *d, bool *hurry)
+/* True: all positions are saved. */
+static bool stop_outputs(struct ctl_daemon *d, bool *hurry)
 {
 	const struct wait drained = {outputs_ended, d->options.stop_timeout_ns, true};
+	bool saved = true;
 
 	end_outputs(d, CTL_END_DRAINED);
 	wait_for(d, &drained, hurry);
@@ -152,9 +154,13 @@ static void stop_outputs(struct ctl_daemon *d, bool *hurry)
 				"journal and goes out at the next start%s%s",
 				t->config->name, t->trouble[0] ? ": " : "", t->trouble);
 		if (t->saved)
-			ctl_log(CTL_ERROR, "stop: output %s: position not saved: %s",
+			ctl_log(CTL_ERROR,
+				"stop: output %s: position not saved, some goes out again at the "
+				"next start: %s",
 				t->config->name, strerror(-t->saved));
+		saved &= t->saved == 0;
 	}
+	return saved;
 }
 
 static bool close_log(struct ctl_daemon *d)
@@ -167,20 +173,35 @@ static bool close_log(struct ctl_daemon *d)
 	return err == 0;
 }
 
+/* Nothing runs any more. True: nothing is left in memory. */
+static bool tell_ledger(struct ctl_daemon *d, bool finished)
+{
+	struct ctl_ledger l;
+	char line[900];
+	bool closed;
+
+	ctl_ledger_read(&d->view, &l);
+	closed = l.balanced && l.settled;
+	if (!finished || l.pending > 0)
+		ctl_log(CTL_ERROR,
+			"stop: lost: %" PRId64 " records that are not written, %" PRId64
+			" readings that are not recorded",
+			l.pending, l.readings_in_flight);
+	ctl_ledger_line(&l, line, sizeof(line));
+	ctl_log(closed ? CTL_INFO : CTL_ERROR, "%s", line);
+	return closed;
+}
+
 int ctl_stop(struct ctl_daemon *d)
 {
-	struct ctl_ledger ledger;
-	bool hurry = false, finished, written;
-	char line[900];
+	bool hurry = false, finished, written, saved;
 
 	atomic_store(&d->view.stopping, true);
 	finished = stop_workers(d, &hurry);
 	written = stop_writer(d, &hurry);
-	stop_outputs(d, &hurry);
+	saved = stop_outputs(d, &hurry);
 	if (written)
 		written = close_log(d);
-	ctl_ledger_read(&d->view, &ledger);
-	ctl_ledger_line(&ledger, line, sizeof(line));
-	ctl_log(ledger.balanced && ledger.settled ? CTL_INFO : CTL_ERROR, "%s", line);
-	return finished && written ? CTL_EXIT_OK : CTL_EXIT_UNWRITTEN;
+	return tell_ledger(d, finished) && finished && written && saved ? CTL_EXIT_OK
+									: CTL_EXIT_UNWRITTEN;
 }

@@ -1,7 +1,9 @@
 """What must not hurt: a bad datagram counts under exactly one reason, bad configs are told whole,
 bad disks are survived."""
 
+import contextlib
 import math
+import os
 import random
 import re
 import struct
@@ -393,10 +395,12 @@ def test_full_disk_is_a_named_drop_and_passes(
     daemon.start()
 
 
-def test_stop_that_gave_up_on_the_last_marks_says_so(
-    penstockd: Start, config: Config, small_disk: Path
+@pytest.mark.parametrize("room_again", [True, False])
+def test_stop_that_gave_up_on_the_disk_says_so(
+    penstockd: Start, config: Config, small_disk: Path, *, room_again: bool
 ) -> None:
-    """The disk takes more in the end, but what the workers still held by then is lost."""
+    """The disk may take more in the end, but what the workers still held by then is lost; when it
+    does not, what they had handed over is lost as well, and the log says how much."""
     config["journal"] = {"dir": str(small_disk / "state"), "segment": "1MiB", "ring": "1MiB"}
     config["outputs"] = [
         {"name": "k", "type": "kafka", "brokers": "127.0.0.1:1", "topics": {"readings": "r"}}
@@ -413,7 +417,41 @@ def test_stop_that_gave_up_on_the_last_marks_says_so(
         assert daemon.process is not None
         daemon.process.terminate()
         wait_until("given up", lambda: "the journal takes no more" in daemon.log, 15)
-        ballast.unlink()
+        if room_again:
+            ballast.unlink()
         daemon.process.terminate()
         assert daemon.wait() == 11
     daemon.process = None
+    lost = re.search(r"stop: lost: (\d+) records .*, (\d+) readings", daemon.log)
+    assert lost, daemon.log[-4000:]
+    closed = re.search(r"ledger .* in flight (\d+); records .* \+ pending (\d+)", daemon.log)
+    assert closed and (closed[2], closed[1]) == lost.groups()
+    assert room_again or int(lost[1]) > 0
+
+
+def fill(path: Path) -> None:
+    """Takes every byte that the file system has left."""
+    with path.open("ab", buffering=0) as ballast, contextlib.suppress(OSError):
+        while ballast.write(bytes(4096)):
+            pass
+
+
+def test_stop_that_cannot_save_a_position_says_so(
+    penstockd: Start, config: Config, small_disk: Path
+) -> None:
+    """What was delivered goes out again: whoever stopped it must hear of that."""
+    state = small_disk / "state"
+    config["journal"] = {"dir": str(state), "segment": "1MiB", "ring": "1MiB", "sync": "lazy"}
+    daemon = penstockd(config, settle=False)
+    daemon.send([text(reading("s", 0, temperature=1))])
+    daemon.received(1)
+    daemon.delivered()
+    fill(small_disk / "ballast")
+    os.truncate(state / "output-file.pos", 0)  # a save in place needs no room otherwise
+    fill(small_disk / "ballast")
+    assert daemon.process is not None
+    daemon.process.terminate()
+    assert daemon.wait() == 11, daemon.log[-4000:]
+    daemon.process = None
+    assert "output file: position not saved" in daemon.log
+    assert "ledger closed" in daemon.log
