@@ -127,6 +127,8 @@ static int open_view(struct ctl_daemon *d)
 	v->stop = ask_stop;
 	v->wake_worker = ctl_wake_worker;
 	v->arg = d;
+	/* the counters hold what was replayed, and nobody counts yet: all from here on is told */
+	ctl_health_begin(&d->health, v);
 	return CTL_EXIT_OK;
 }
 

@@ -91,6 +91,15 @@ struct ctl_output_thread {
 	char trouble[256]; /* under `lock` */
 };
 
+/* health.c: what the log was told last. */
+enum { CTL_OUTPUT_LOSSES = 4 };
+struct ctl_health {
+	uint64_t writer_state, output_state[DP_OUTPUTS_MAX];
+	uint64_t lost[DP_COUNTER_COUNT];
+	uint64_t output_lost[DP_OUTPUTS_MAX][CTL_OUTPUT_LOSSES];
+	int64_t lost_told_ns; /* steady */
+};
+
 struct ctl_options {
 	const char *config_path;
 	int64_t stop_timeout_ns; /* most that a stop waits for outputs */
@@ -120,6 +129,7 @@ struct ctl_daemon {
 	uint32_t listening_count;
 
 	struct ctl_view view;
+	struct ctl_health health;
 	struct ctl_api *api;
 };
 
@@ -169,12 +179,7 @@ int ctl_stop(struct ctl_daemon *d);
 /* True once somebody wants the daemon to stop; takes the signal or message. */
 bool ctl_stop_asked(struct ctl_daemon *d, int wait_ms);
 
-/* health.c: tells the log what has changed for better or worse since the last call. */
-struct ctl_health {
-	uint64_t writer_state, output_state[DP_OUTPUTS_MAX];
-	uint64_t lost[DP_COUNTER_COUNT];
-	int64_t lost_told_ns; /* steady */
-};
+/* health.c: what is there before anything runs, then all that has changed for better or worse. */
 void ctl_health_begin(struct ctl_health *h, const struct ctl_view *view);
 void ctl_health_look(struct ctl_health *h, const struct ctl_view *view);
 

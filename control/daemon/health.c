@@ -22,6 +22,42 @@ static bool is_loss(enum dp_counter which)
 	       strncmp(name, "rejected.", 9) == 0 || which == DP_C_RAW_LOST;
 }
 
+/* The same of outputs, in the order of ctl_health.output_lost. */
+static const char *const output_losses[CTL_OUTPUT_LOSSES] = {
+	"records refused for good (dead letter)",
+	"records freed before their turn",
+	"records in damaged blocks",
+	"positions that could not be saved",
+};
+
+static void read_output(
+	const struct ctl_view *view, uint32_t index, uint64_t lost[CTL_OUTPUT_LOSSES])
+{
+	const struct dp_output_stats *s = view->outputs[index].stats;
+
+	lost[0] = load(&s->dead_letter);
+	lost[1] = load(&s->expired);
+	lost[2] = load(&s->quarantined);
+	lost[3] = load(&s->save_failures);
+}
+
+static void look_at_output_losses(struct ctl_health *h, const struct ctl_view *view, uint32_t index)
+{
+	const struct ctl_output_view *o = &view->outputs[index];
+	uint64_t now[CTL_OUTPUT_LOSSES], *before = h->output_lost[index];
+	char trouble[256];
+
+	read_output(view, index, now);
+	o->trouble(o->arg, trouble, sizeof(trouble));
+	for (int i = 0; i < CTL_OUTPUT_LOSSES; i++) {
+		if (now[i] == before[i])
+			continue;
+		ctl_log(CTL_WARNING, "output %s: %" PRIu64 " more %s%s%s", o->config->name,
+			now[i] - before[i], output_losses[i], trouble[0] ? ": " : "", trouble);
+		before[i] = now[i];
+	}
+}
+
 static void look_at_losses(struct ctl_health *h, const struct ctl_view *view, int64_t steady_ns)
 {
 	struct ctl_ledger l;
@@ -29,6 +65,8 @@ static void look_at_losses(struct ctl_health *h, const struct ctl_view *view, in
 	if (steady_ns - h->lost_told_ns < LOST_NS)
 		return;
 	h->lost_told_ns = steady_ns;
+	for (uint32_t i = 0; i < view->output_count; i++)
+		look_at_output_losses(h, view, i);
 	ctl_ledger_read(view, &l);
 	for (uint32_t i = 0; i < DP_COUNTER_COUNT; i++) {
 		if (!is_loss((enum dp_counter)i) || l.counters[i] == h->lost[i])
@@ -82,6 +120,8 @@ void ctl_health_begin(struct ctl_health *h, const struct ctl_view *view)
 	memset(h, 0, sizeof(*h));
 	ctl_ledger_read(view, &l);
 	memcpy(h->lost, l.counters, sizeof(h->lost));
+	for (uint32_t i = 0; i < view->output_count; i++)
+		read_output(view, i, h->output_lost[i]);
 }
 
 void ctl_health_look(struct ctl_health *h, const struct ctl_view *view)

@@ -119,14 +119,12 @@ static int open_signals(struct ctl_daemon *d)
 
 static int run(struct ctl_daemon *d)
 {
-	struct ctl_health health;
 	int status = ctl_boot(d);
 
 	if (status)
 		return status == CTL_BOOT_BROKEN_OFF ? CTL_EXIT_OK : status;
-	ctl_health_begin(&health, &d->view);
 	while (!ctl_stop_asked(d, LOOK_MS))
-		ctl_health_look(&health, &d->view);
+		ctl_health_look(&d->health, &d->view);
 	status = ctl_stop(d);
 	ctl_unwind(d);
 	ctl_log(CTL_INFO, "stopped");

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import socket
 import stat
@@ -498,6 +499,21 @@ def test_dead_letters_of_a_journal_in_memory(
         assert len([json.loads(line) for line in lines]) == 8
     else:
         assert not list(tmp_path.rglob("dead-*"))
+
+
+def test_losses_of_the_start_are_told(penstockd: MakeDaemon, config: Config) -> None:
+    """What comes between the first receive and `ready` is no less lost than what comes later."""
+    daemon = penstockd(config, start=False)
+    daemon.spawn()
+    while "ready" not in daemon.log:
+        daemon.send([b"no reading"] * 4)
+    rejected = daemon.quiet()["datagrams"]["rejected"]["total"]
+    assert rejected > 0
+
+    def told() -> int:
+        return sum(int(n) for n in re.findall(r"rejected\.\w+: (\d+) more", daemon.log))
+
+    wait_until("all of them told", lambda: told() == rejected, 30)
 
 
 # --- answers -------------------------------------------------------------------------------------
