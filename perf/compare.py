@@ -40,7 +40,7 @@ class JsonFast(Json):
     """JSON in, so that the peer beside it forwards a time that the consumer can read."""
 
     form = "json"
-    gather = "200us"
+    gather = "0s"
     linger = "1ms"
 
 
