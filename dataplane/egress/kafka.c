@@ -383,6 +383,8 @@ static int kafka_send(void *ctx, const struct dp_message *m)
 		rc = back_to_batches(k);
 	if (rc == 0 && k->config.form == DP_FORM_PACKED)
 		rc = need_schema(k, m->block->schema_hash, m->streams);
+	if (rc == 0 && k->refusal.alone && dp_volley_full(&k->volley))
+		rc = -EAGAIN; /* each a request: no more of them may leave */
 	if (rc == 0 && !dp_volley_take(&k->volley, k->now_ns))
 		rc = -EAGAIN;
 	if (rc)
