@@ -67,14 +67,17 @@ void dp_output_disk_failed(struct dp_output *o, const struct dp_now *now, int rc
 /* Everything behind the delivered position goes out again, through a transport begun anew. */
 static int start_again(struct dp_output *o, const struct dp_now *now)
 {
-	int rc = o->transport.ops->reopen(o->transport.ctx, now);
+	uint64_t again = 0;
+	int rc;
 
+	for (uint64_t i = o->flights.head; i != o->flights.tail; i++)
+		again += dp_flights_at(&o->flights, i)->messages;
+	rc = o->transport.ops->reopen(o->transport.ctx, now, again);
 	if (rc == 0)
 		rc = dp_output_open_reader(o);
 	if (rc)
 		return rc;
-	for (uint64_t i = o->flights.head; i != o->flights.tail; i++)
-		dp_stat_add(&o->stats.resends, dp_flights_at(&o->flights, i)->messages);
+	dp_stat_add(&o->stats.resends, again);
 	o->flights.head = o->flights.tail;
 	o->flights.bytes = 0;
 	o->refused_count = 0;

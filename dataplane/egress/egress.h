@@ -72,8 +72,11 @@ struct dp_transport_ops {
 	void (*end_burst)(void *ctx);
 	/* Hands reports over, moves things on, never waits. 0, or -errno when broken. */
 	int (*serve)(void *ctx, const struct dp_now *now, const struct dp_report_sink *sink);
-	/* Throws away everything unreported (no report comes for it any more) and starts anew. */
-	int (*reopen)(void *ctx, const struct dp_now *now);
+	/*
+	 * Throws away everything unreported (no report comes for it any more) and starts anew. So
+	 * many messages, some of them reported before, come `again`.
+	 */
+	int (*reopen)(void *ctx, const struct dp_now *now, uint64_t again);
 	/*
 	 * file: brings its end back to what `state` says (bytes 0: nothing was ever saved); others:
 	 * NULL. Called once at start.

@@ -400,11 +400,12 @@ static int file_serve(void *ctx, const struct dp_now *now, const struct dp_repor
 	return rc ? broken(rc) : 0;
 }
 
-static int file_reopen(void *ctx, const struct dp_now *now)
+static int file_reopen(void *ctx, const struct dp_now *now, uint64_t again)
 {
 	struct dp_file *f = ctx;
 
 	(void)now;
+	(void)again;
 	if (f->syncing && f->io.ops->sync_poll(f->io.ctx) == -EAGAIN)
 		return -EBUSY;
 	f->syncing = f->rotating = false;

@@ -442,7 +442,7 @@ static void take_report(
 		sink->report(sink->arg, cookie, DP_REPORT_REFUSED, rd_kafka_err2str(m->err));
 	} else if (refused_for_good(m->err) && !k->broken) {
 		note(k, rd_kafka_err2str(m->err), "a whole request; sent again one by one");
-		dp_refusal_begin(&k->refusal, k->volley.messages + 1);
+		dp_refusal_begin(&k->refusal);
 		k->broken = -EMSGSIZE;
 	} else if (!k->broken) {
 		/* A topic or a right that is missing: only sending all again keeps the order. */
@@ -521,13 +521,14 @@ static int kafka_serve(void *ctx, const struct dp_now *now, const struct dp_repo
 	return k->broken;
 }
 
-static int kafka_reopen(void *ctx, const struct dp_now *now)
+static int kafka_reopen(void *ctx, const struct dp_now *now, uint64_t again)
 {
 	struct dp_kafka *k = ctx;
 	char why[TROUBLE_BYTES];
 	int rc;
 
 	(void)now;
+	dp_refusal_again(&k->refusal, again);
 	destroy_producer(k);
 	rc = make_producer(k, why, sizeof(why));
 	if (rc)

@@ -21,11 +21,16 @@ struct dp_refusal {
 	uint32_t batch_bytes; /* most in a request; 0: as configured */
 };
 
-/* A request of several was refused; so many messages are on their way or were in it. */
-static inline void dp_refusal_begin(struct dp_refusal *r, uint64_t messages)
+/* A request of several was refused. */
+static inline void dp_refusal_begin(struct dp_refusal *r)
 {
 	r->alone = true;
 	r->found = false;
+}
+
+/* So many messages come again: all that the refusal can have meant. */
+static inline void dp_refusal_again(struct dp_refusal *r, uint64_t messages)
+{
 	r->left = messages;
 }
 

@@ -107,13 +107,14 @@ static int stdout_serve(void *ctx, const struct dp_now *now, const struct dp_rep
 }
 
 /* A line that is half out is finished first: its reader sees a whole line, and then again. */
-static int stdout_reopen(void *ctx, const struct dp_now *now)
+static int stdout_reopen(void *ctx, const struct dp_now *now, uint64_t again)
 {
 	struct dp_stdout *s = ctx;
 	struct pollfd p = {.fd = s->fd, .events = POLLOUT};
 	uint64_t keep = s->written;
 
 	(void)now;
+	(void)again;
 	if (poll(&p, 1, 0) > 0 && p.revents & (POLLERR | POLLNVAL))
 		return -EPIPE;
 	if (s->unowned > s->written)

@@ -197,10 +197,11 @@ static int broker_serve(void *ctx, const struct dp_now *now, const struct dp_rep
 	return 0;
 }
 
-static int broker_reopen(void *ctx, const struct dp_now *now)
+static int broker_reopen(void *ctx, const struct dp_now *now, uint64_t again)
 {
 	struct sim_broker *b = ctx;
 
+	(void)again;
 	if (sim_step(b->sim) || (!b->sim->calm && (now->steady_ns < b->outage_until_ns ||
 							  sim_chance(b->sim, 2000))))
 		return -ECONNREFUSED;

@@ -237,11 +237,12 @@ static int side_serve(void *ctx, const struct dp_now *now, const struct dp_repor
 	return 0;
 }
 
-static int side_reopen(void *ctx, const struct dp_now *now)
+static int side_reopen(void *ctx, const struct dp_now *now, uint64_t again)
 {
 	struct other_side *o = ctx;
 
 	(void)now;
+	(void)again;
 	if (one_in(o, o->fail_send ? 2 : 0))
 		return -ECONNREFUSED;
 	o->way_count = 0;

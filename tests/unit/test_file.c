@@ -253,7 +253,7 @@ Test(file, failed_write_is_cut_back)
 		live(&w, &seed);
 		if (w.disk.dead) {
 			w.disk.dead = false;
-			cr_assert_eq(w.t.ops->reopen(w.t.ctx, &w.now), 0);
+			cr_assert_eq(w.t.ops->reopen(w.t.ctx, &w.now, 0), 0);
 			w.next = w.reported;
 			w.life = 3 - w.life;
 		}
@@ -503,7 +503,7 @@ Test(file, stdout_finishes_a_half_line_after_reopen)
 	cr_assert_eq(t.ops->send(t.ctx, &m), 0);
 	cr_assert_eq(t.ops->serve(t.ctx, &now, &sink), 0);
 	cr_assert_eq(reported, 0);
-	cr_assert_eq(t.ops->reopen(t.ctx, &now), 0);
+	cr_assert_eq(t.ops->reopen(t.ctx, &now, 0), 0);
 	m.cookie = 0;
 	cr_assert_eq(t.ops->send(t.ctx, &m), 0);
 	while (reported < 1) {
@@ -536,7 +536,7 @@ Test(file, stdout_without_a_reader_is_broken)
 	cr_assert_eq(dp_stdout_new(fd[1], &t), 0);
 	cr_assert_eq(t.ops->send(t.ctx, &m), 0);
 	cr_expect_eq(t.ops->serve(t.ctx, &now, &sink), -EPIPE);
-	cr_expect_eq(t.ops->reopen(t.ctx, &now), -EPIPE);
+	cr_expect_eq(t.ops->reopen(t.ctx, &now, 0), -EPIPE);
 	t.ops->close(t.ctx);
 	close(fd[1]);
 }

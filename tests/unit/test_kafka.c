@@ -344,7 +344,7 @@ Test(kafka, what_is_refused_by_itself_is_reported, .timeout = 60)
 	send_three(&w);
 	cr_assert_eq(serve_until(&w, &w.refused_count, 1), -EMSGSIZE);
 	cr_expect_eq(w.refused_count, 0);
-	cr_assert_eq(w.t.ops->reopen(w.t.ctx, &w.now), 0);
+	cr_assert_eq(w.t.ops->reopen(w.t.ctx, &w.now, 3), 0);
 	w.delivered_count = 0; /* what was delivered is sent again as well */
 	refuse_next(&w);
 	send_three(&w);
@@ -368,7 +368,7 @@ Test(kafka, a_refused_request_is_sent_again_one_by_one, .timeout = 60)
 	cr_assert_eq(serve_until(&w, &w.refused_count, 1), -EMSGSIZE);
 	cr_expect_gt(w.t.ops->trouble(w.t.ctx, text, sizeof(text)), 0);
 	cr_expect(strstr(text, "one by one"), "%s", text);
-	cr_assert_eq(w.t.ops->reopen(w.t.ctx, &w.now), 0);
+	cr_assert_eq(w.t.ops->reopen(w.t.ctx, &w.now, 3), 0);
 	w.delivered_count = 0;
 	for (uint32_t i = 1; i <= 3; i++) { /* the last ones by a producer that batches again */
 		send_three(&w);
@@ -396,7 +396,7 @@ Test(kafka, other_failures_break_and_reopen_mends, .timeout = 60)
 	cr_expect_eq(w.delivered_count, 0);
 	cr_expect_gt(w.t.ops->trouble(w.t.ctx, text, sizeof(text)), 0);
 	cr_expect(strstr(text, "readings"), "%s", text);
-	cr_assert_eq(w.t.ops->reopen(w.t.ctx, &w.now), 0);
+	cr_assert_eq(w.t.ops->reopen(w.t.ctx, &w.now, 3), 0);
 	cr_assert_eq(send_message(&w, &m), 0);
 	cr_assert_eq(serve_until(&w, &w.delivered_count, 1), 0);
 	cr_expect_eq(w.delivered_count, 1);
