@@ -110,6 +110,23 @@ static bool open_topics(struct dp_kafka *k)
 	return true;
 }
 
+/* The most that a request of it holds. */
+static uint32_t request_bytes(const rd_kafka_conf_t *conf)
+{
+	static const char *const names[] = {"batch.size", "message.max.bytes"};
+	uint32_t least = DP_BATCH_BYTES;
+
+	for (size_t i = 0; i < 2; i++) {
+		char text[32];
+		size_t n = sizeof(text);
+
+		if (rd_kafka_conf_get(conf, names[i], text, &n) == RD_KAFKA_CONF_OK &&
+			strtoul(text, NULL, 10) < least)
+			least = (uint32_t)strtoul(text, NULL, 10);
+	}
+	return least;
+}
+
 static int make_producer(struct dp_kafka *k, char *why, size_t size)
 {
 	static const uint64_t one = 1;
@@ -118,6 +135,7 @@ static int make_producer(struct dp_kafka *k, char *why, size_t size)
 
 	if (!conf)
 		return -EINVAL;
+	k->refusal.request_bytes = request_bytes(conf);
 	k->rk = rd_kafka_new(RD_KAFKA_PRODUCER, conf, text, sizeof(text));
 	if (!k->rk) {
 		rd_kafka_conf_destroy(conf);
@@ -136,7 +154,8 @@ static int make_producer(struct dp_kafka *k, char *why, size_t size)
 	k->schema_topic = TOPIC_UNASKED;
 	k->asks = 0;
 	memset(k->schema, 0, sizeof(k->schema));
-	k->volley = (struct dp_volley){.linger_ns = k->config.linger_ns};
+	/* One by one nothing waits for company. */
+	k->volley = (struct dp_volley){.linger_ns = k->refusal.alone ? 0 : k->config.linger_ns};
 	return 0;
 }
 
@@ -352,8 +371,10 @@ static int back_to_batches(struct dp_kafka *k)
 	char why[TROUBLE_BYTES];
 	int rc;
 
-	if (k->volley.messages)
+	if (k->volley.messages) {
+		k->volley.waited = false; /* only reports help */
 		return -EAGAIN;
+	}
 	dp_refusal_end(&k->refusal);
 	destroy_producer(k);
 	rc = make_producer(k, why, sizeof(why));
@@ -383,7 +404,7 @@ static int kafka_send(void *ctx, const struct dp_message *m)
 		rc = back_to_batches(k);
 	if (rc == 0 && k->config.form == DP_FORM_PACKED)
 		rc = need_schema(k, m->block->schema_hash, m->streams);
-	if (rc == 0 && k->refusal.alone && dp_volley_full(&k->volley))
+	if (rc == 0 && k->refusal.alone && k->volley.messages >= DP_VOLLEY_MESSAGES)
 		rc = -EAGAIN; /* each a request: no more of them may leave */
 	if (rc == 0 && !dp_volley_take(&k->volley, k->now_ns))
 		rc = -EAGAIN;
@@ -410,7 +431,8 @@ static void kafka_end_burst(void *ctx)
 {
 	struct dp_kafka *k = ctx;
 
-	if (k->rk && dp_volley_end(&k->volley) && k->config.form == DP_FORM_JSON)
+	if (k->rk && dp_volley_end(&k->volley) && k->config.form == DP_FORM_JSON &&
+		!k->refusal.alone)
 		rd_kafka_flush(k->rk, FLUSH_MS);
 }
 
@@ -528,11 +550,12 @@ static int kafka_reopen(void *ctx, const struct dp_now *now, uint64_t again)
 	int rc;
 
 	(void)now;
-	dp_refusal_again(&k->refusal, again);
 	destroy_producer(k);
 	rc = make_producer(k, why, sizeof(why));
 	if (rc)
 		note(k, why, NULL);
+	else
+		dp_refusal_again(&k->refusal, again);
 	return rc;
 }
 

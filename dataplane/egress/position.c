@@ -145,10 +145,10 @@ static int make_known(struct dp_position_file *f)
 static int write_slot(struct dp_position_file *f, struct dp_position *p)
 {
 	struct iovec iov = {p, sizeof(*p)};
-	int slot = 0, rc;
+	int slot = (f->durable + 1) % SLOTS, rc;
 
-	while (slot == f->durable || slot == f->saving)
-		slot++;
+	if (slot == f->saving)
+		slot = (slot + 1) % SLOTS;
 	seal(f, p);
 	rc = f->io.ops->pwritev(f->io.ctx, f->handle, &iov, 1, (uint64_t)slot * SLOT_BYTES);
 	return rc ? rc : slot;
@@ -234,7 +234,9 @@ int dp_position_drop(const struct dp_io *io, bool (*named)(void *arg, const char
 	/* In this order: a crash between the two leaves no output that seems to have lost it. */
 	snprintf(name, sizeof(name), "output-%s.known", output);
 	rc = io->ops->unlink(io->ctx, name);
-	if (rc && rc != -ENOENT)
+	if (rc == 0 || rc == -ENOENT)
+		rc = io->ops->sync_dir(io->ctx);
+	if (rc)
 		return rc;
 	snprintf(name, sizeof(name), "output-%s.pos", output);
 	rc = io->ops->unlink(io->ctx, name);

@@ -18,7 +18,8 @@ struct dp_refusal {
 	bool alone; /* one message a request, until `left` more have their answer */
 	bool found; /* one of them was refused */
 	uint64_t left;
-	uint32_t batch_bytes; /* most in a request; 0: as configured */
+	uint32_t batch_bytes;	/* most in a request; 0: as configured */
+	uint32_t request_bytes; /* as the producer has it now; 0: librdkafka's own */
 };
 
 /* A request of several was refused. */
@@ -26,12 +27,16 @@ static inline void dp_refusal_begin(struct dp_refusal *r)
 {
 	r->alone = true;
 	r->found = false;
+	r->left = 0;
 }
 
-/* So many messages come again: all that the refusal can have meant. */
+/*
+ * So many messages come again, beside those that have yet to come: all that the refusal can have
+ * meant.
+ */
 static inline void dp_refusal_again(struct dp_refusal *r, uint64_t messages)
 {
-	r->left = messages;
+	r->left = r->alone ? r->left + messages : 0;
 }
 
 static inline void dp_refusal_answered(struct dp_refusal *r, bool refused)
@@ -50,9 +55,9 @@ static inline bool dp_refusal_over(const struct dp_refusal *r)
 
 static inline void dp_refusal_end(struct dp_refusal *r)
 {
-	uint32_t bytes = r->batch_bytes ? r->batch_bytes : DP_BATCH_BYTES;
+	uint32_t bytes = r->request_bytes ? r->request_bytes : DP_BATCH_BYTES;
 
-	if (!r->found)
+	if (!r->found && bytes > DP_BATCH_BYTES_MIN)
 		r->batch_bytes = bytes / 2 > DP_BATCH_BYTES_MIN ? bytes / 2 : DP_BATCH_BYTES_MIN;
 	r->alone = false;
 }

@@ -69,7 +69,7 @@ Test(position, the_newest_good_slot_counts)
 		cr_assert_eq(reopen(&w), 0);
 	}
 	cr_expect_eq(w.found, DP_POSITION_LOST);
-	cr_expect_eq(good, 3);
+	cr_expect_eq(good, 2);
 	cr_assert_eq(save(&w, 9), 0);
 	cr_assert_eq(reopen(&w), 0);
 	cr_expect_eq(w.position.lp, 9);

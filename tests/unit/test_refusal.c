@@ -35,6 +35,7 @@ Test(refusal, requests_shrink_when_no_message_was_at_fault)
 		dp_refusal_answered(&r, false);
 		dp_refusal_end(&r);
 		cr_expect_eq(r.batch_bytes, bytes);
+		r.request_bytes = bytes;
 	}
 	for (int i = 0; i < 2; i++) {
 		dp_refusal_begin(&r);
