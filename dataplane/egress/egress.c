@@ -233,7 +233,9 @@ static bool reports_may_wait(const struct dp_output *o)
 	const struct dp_transport_ops *ops = o->transport.ops;
 	uint64_t count = dp_flights_count(&o->flights);
 	/* A message that waits for more than time waits for reports. */
-	bool stuck = o->sending.pending && ops->deadline(o->transport.ctx) == INT64_MAX;
+	bool stuck = o->sending.pending &&
+		     (ops->needs_reports ? ops->needs_reports(o->transport.ctx)
+					 : ops->deadline(o->transport.ctx) == INT64_MAX);
 
 	return ops->wake_fd && count && !o->broken && !o->disk && !stuck &&
 	       count <= o->config.window_blocks / 2 &&

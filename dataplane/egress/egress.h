@@ -91,6 +91,8 @@ struct dp_transport_ops {
 	bool (*wants_save)(void *ctx);
 	void (*saved)(void *ctx);
 	int64_t (*deadline)(void *ctx); /* steady; INT64_MAX: none */
+	/* It takes no message before there are reports. NULL: when its deadline is none. */
+	bool (*needs_reports)(void *ctx);
 	/* Readable when serve has something to do; -1: none. May be NULL. Changes on reopen. */
 	int (*wake_fd)(void *ctx);
 	/* One line on what is wrong, "" if nothing; for the operator. May be NULL. */

@@ -431,8 +431,11 @@ static void kafka_end_burst(void *ctx)
 {
 	struct dp_kafka *k = ctx;
 
-	if (k->rk && dp_volley_end(&k->volley) && k->config.form == DP_FORM_JSON &&
-		!k->refusal.alone)
+	if (!k->rk || !k->volley.open)
+		return;
+	if (k->config.form == DP_FORM_PACKED || k->refusal.alone)
+		k->volley.open = false; /* librdkafka waits for no more */
+	else if (dp_volley_end(&k->volley, k->now_ns))
 		rd_kafka_flush(k->rk, FLUSH_MS);
 }
 
@@ -534,12 +537,16 @@ static int kafka_serve(void *ctx, const struct dp_now *now, const struct dp_repo
 	for (i = 0; i < EVENTS_PER_SERVE; i++) {
 		event = rd_kafka_queue_poll(k->queue, 0);
 		if (!event)
-			return k->broken;
+			break;
 		take_event(k, event, sink);
 		rd_kafka_event_destroy(event);
 	}
-	wakes = 1;
-	(void)!write(k->wake, &wakes, sizeof(wakes));
+	if (i == EVENTS_PER_SERVE) {
+		wakes = 1;
+		(void)!write(k->wake, &wakes, sizeof(wakes));
+	}
+	if (dp_volley_nudge(&k->volley, k->now_ns))
+		rd_kafka_flush(k->rk, FLUSH_MS);
 	return k->broken;
 }
 
@@ -557,6 +564,11 @@ static int kafka_reopen(void *ctx, const struct dp_now *now, uint64_t again)
 	else
 		dp_refusal_again(&k->refusal, again);
 	return rc;
+}
+
+static bool kafka_needs_reports(void *ctx)
+{
+	return dp_volley_full(&((struct dp_kafka *)ctx)->volley);
 }
 
 static int64_t kafka_deadline(void *ctx)
@@ -594,6 +606,7 @@ int dp_kafka_new(
 		.serve = kafka_serve,
 		.reopen = kafka_reopen,
 		.deadline = kafka_deadline,
+		.needs_reports = kafka_needs_reports,
 		.wake_fd = kafka_wake_fd,
 		.trouble = kafka_trouble,
 		.close = kafka_close,
