@@ -6,6 +6,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "dataplane/egress/volley.h"
+
 /* A config that sets one is refused. Without a key: delivery depends on it. */
 static const struct {
 	const char *property, *key;
@@ -107,12 +109,8 @@ rd_kafka_conf_t *dp_kafka_conf(const struct dp_kafka_config *config,
 	const struct dp_refusal *refusal, bool with_brokers, char *why, size_t size)
 {
 	rd_kafka_conf_t *conf = rd_kafka_conf_new();
-	/*
-	 * JSON: messages have gathered before, and are told to leave. Until then none is to go by
-	 * itself, for as long as it may take to hand over what came meanwhile.
-	 */
-	int64_t linger_ms = config->linger_ns / 2000000;
-	char linger[32], message_max[32];
+	const char *linger = config->form == DP_FORM_PACKED ? "0" : DP_VOLLEY_LINGER_MS;
+	char message_max[32];
 	const struct dp_kafka_property defaults[] = {
 		{"client.id", "penstock"},
 		{"partitioner", "murmur2_random"},
@@ -133,10 +131,6 @@ rd_kafka_conf_t *dp_kafka_conf(const struct dp_kafka_config *config,
 	const struct dp_kafka_property max = {"message.max.bytes", message_max};
 	const struct dp_kafka_property compression = {"compression.type", config->compression};
 
-	linger_ms = linger_ms < 20 ? 20 : linger_ms > 1000 ? 1000 : linger_ms;
-	if (config->form == DP_FORM_PACKED)
-		linger_ms = 0;
-	snprintf(linger, sizeof(linger), "%" PRId64, linger_ms);
 	snprintf(message_max, sizeof(message_max), "%" PRIu64, config->message_max_bytes);
 	if (!set_all(conf, defaults, sizeof(defaults) / sizeof(defaults[0]), why, size) ||
 		!set_users(conf, config, why, size) ||

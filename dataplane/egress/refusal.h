@@ -19,7 +19,7 @@ struct dp_refusal {
 	bool found; /* one of them was refused */
 	uint64_t left;
 	uint32_t batch_bytes;	/* most in a request; 0: as configured */
-	uint32_t request_bytes; /* as the producer has it now; 0: librdkafka's own */
+	uint32_t request_bytes; /* as the producer has it now */
 };
 
 /* A request of several was refused. */
@@ -55,9 +55,9 @@ static inline bool dp_refusal_over(const struct dp_refusal *r)
 
 static inline void dp_refusal_end(struct dp_refusal *r)
 {
-	uint32_t bytes = r->request_bytes ? r->request_bytes : DP_BATCH_BYTES;
+	uint32_t half = r->request_bytes / 2;
 
-	if (!r->found && bytes > DP_BATCH_BYTES_MIN)
-		r->batch_bytes = bytes / 2 > DP_BATCH_BYTES_MIN ? bytes / 2 : DP_BATCH_BYTES_MIN;
+	if (!r->found && r->request_bytes > DP_BATCH_BYTES_MIN)
+		r->batch_bytes = half > DP_BATCH_BYTES_MIN ? half : DP_BATCH_BYTES_MIN;
 	r->alone = false;
 }

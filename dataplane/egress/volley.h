@@ -4,6 +4,10 @@
  * may not leave.  So they gather here, not there: the first waits the linger for others, and until
  * fewer than five are on their way; both waits are one.  Then all that is there goes at once, a
  * volley. Not once there is more than a request of full size holds: then speed counts.
+ *
+ * rd_kafka_flush() has a volley leave as one request.  Without it librdkafka lingers for long
+ * enough that none goes in two, between which it would spin; its thread may miss a flush, and is
+ * nudged.
  */
 #pragma once
 
@@ -12,8 +16,10 @@
 
 enum { DP_VOLLEY_MESSAGES = 5, DP_VOLLEY_BYTES = 1 << 20 };
 
-/* After a volley, when nothing was heard of it: 3, 6 and 12 ms; then librdkafka's linger is over.
- */
+/* Of librdkafka; as a property. More than it takes to hand over any volley but a backlog. */
+#define DP_VOLLEY_LINGER_MS "20"
+
+/* After a volley, when nothing was heard of it: 3, 6 and 12 ms; then that linger is over. */
 #define DP_VOLLEY_NUDGE_NS     3000000ll
 #define DP_VOLLEY_NUDGE_NS_MAX 12000000ll
 

@@ -27,7 +27,7 @@ Test(refusal, one_by_one_until_all_have_their_answer)
 
 Test(refusal, requests_shrink_when_no_message_was_at_fault)
 {
-	struct dp_refusal r = {0};
+	struct dp_refusal r = {.request_bytes = DP_BATCH_BYTES};
 
 	for (uint32_t bytes = DP_BATCH_BYTES / 2; bytes > DP_BATCH_BYTES_MIN; bytes /= 2) {
 		dp_refusal_begin(&r);
