@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 """Measures penstockd against its peers; ./dev bench builds everything and calls this.
 
-The tables of perf/README.md are written with --write, and only by a whole run; the figures of every
-run lie in build/bench/main.json, or soak.json.
+With --write each table of perf/README.md that the run makes takes the place of the one there; the
+figures of every run lie in build/bench/main.json, or soak.json.
 """
 
 import argparse
@@ -11,6 +11,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import compare
@@ -20,7 +21,7 @@ import scenarios
 import soak
 from options import Options
 from places import BUILD, ROOT, WORK, KafkaServer
-from results import Result, Table, aims_table, write_json
+from results import AIMS_TITLE, Result, Table, aims_table, write_json
 
 README = ROOT / "perf" / "README.md"
 BEGIN, END = "<!-- tables: begin -->", "<!-- tables: end -->"
@@ -52,8 +53,8 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--out", type=Path, default=WORK, help="where the figures go")
     parser.add_argument("--write", action="store_true", help="put the tables into perf/README.md")
     given = parser.parse_args()
-    if given.write and (given.only or given.quick or given.soak):
-        parser.error("--write goes with a whole run")
+    if given.write and given.quick:
+        parser.error("--quick says too little to be written down")
     return given
 
 
@@ -68,11 +69,28 @@ def machine_table() -> Table:
     return Table("The machine", ["", ""], [[k, v] for k, v in machine.facts()])
 
 
+def merged_rows(old: str, table: Table) -> Table:
+    """The rows of the aims' table that this run did not measure stay."""
+    rows = {}
+    for line in old.splitlines():
+        cells = [cell.strip() for cell in line.strip("|").split("|")]
+        if cells[0].startswith("`"):
+            rows[cells[0]] = cells
+    rows |= {line[0]: line for line in table.lines}
+    return replace(table, lines=list(rows.values()))
+
+
 def write_readme(tables: list[Table]) -> None:
+    """A table goes where the one of its title is, else to the end."""
     before, rest = README.read_text().split(BEGIN)
-    after = rest.split(END)[1]
-    body = "\n".join(table.markdown() for table in tables)
-    README.write_text(f"{before}{BEGIN}\n\n{body}\n{END}{after}")
+    body, after = rest.split(END)
+    found = {text.split("\n", 1)[0]: text for text in body.strip().split("### ")[1:]}
+    for table in tables:
+        if table.title == AIMS_TITLE:
+            table = merged_rows(found.get(AIMS_TITLE, ""), table)
+        found[table.title] = table.markdown().removeprefix("### ")
+    text = "".join(f"### {part.strip()}\n\n" for part in found.values())
+    README.write_text(f"{before}{BEGIN}\n\n{text}{END}{after}")
 
 
 def run_all(kafka: KafkaServer, options: Options) -> Result:

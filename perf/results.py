@@ -79,6 +79,9 @@ class Result:
         self.tables += other.tables
 
 
+AIMS_TITLE = "Against the aims"
+
+
 def aims_table(rows: list[Row]) -> Table:
     lines = []
     for r in rows:
@@ -86,7 +89,7 @@ def aims_table(rows: list[Row]) -> Table:
         met = {True: "yes", False: "no", None: ""}[r.met]
         counts = f"{r.rounds}, {r.rejected} rejected"
         lines.append([f"`{r.id}`", r.what, value, r.aim or "", met, counts])
-    return Table("Against the aims", ["id", "what", "measured", "aim", "met", "rounds"], lines)
+    return Table(AIMS_TITLE, ["id", "what", "measured", "aim", "met", "rounds"], lines)
 
 
 def programs_table(title: str, series: Series, names: dict[str, str], below: str = "") -> Table:
