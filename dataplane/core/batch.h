@@ -39,6 +39,8 @@ struct dp_batch {
 	uint32_t count;
 	int64_t oldest_ns; /* steady time the first row was appended; a batch waits DP_BATCH_WAIT_NS
 			    */
+	int64_t came_ns; /* steady time of no later than its packet came; the linger counts from it
+			  */
 
 	/* each [DP_BATCH_MAX] */
 	struct dp_sensor_id *id;

@@ -103,7 +103,8 @@ static void process(struct dp_worker *w, struct dp_batch *b, const struct dp_now
 	dp_append_batch(&w->append, &what, now);
 	touch(ws, b, now->steady_ns);
 	b->count = 0;
-	dp_log_seal(&w->log, now->steady_ns + w->gathered_ns, false);
+	dp_log_waits_since(&w->log, b->came_ns);
+	dp_log_seal(&w->log, now->steady_ns, false);
 }
 
 /* ---- in front of it ---- */
@@ -144,8 +145,10 @@ static void decode(struct dp_worker *w, const struct dp_packet *p, const struct 
 
 		dp_append_raw(&w->append, &payload, now);
 	}
-	if (b->count == (uint32_t)n)
+	if (b->count == (uint32_t)n) {
 		b->oldest_ns = now->steady_ns;
+		b->came_ns = now->steady_ns - w->gathered_ns;
+	}
 	if (b->count >= DP_BATCH_FLUSH)
 		steer_and_process(w, b, now);
 }
@@ -414,7 +417,7 @@ bool dp_worker_turn(struct dp_worker *w, const struct dp_now *now)
 	mark(w, now, false);
 	if (atomic_load_explicit(&w->query, memory_order_relaxed))
 		answer(w);
-	dp_log_seal(&w->log, now->steady_ns + w->gathered_ns, false);
+	dp_log_seal(&w->log, now->steady_ns, false);
 	busy |= stopping(w, phase, packets || rows, now);
 	if (atomic_load_explicit(&w->log.sealed, memory_order_relaxed) != sealed)
 		w->hooks.wake_writer(w->hooks.arg);

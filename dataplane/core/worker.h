@@ -105,7 +105,7 @@ struct dp_worker {
 	struct dp_append append;
 	int64_t mark_due_ns;   /* steady */
 	uint64_t mark_sum;     /* of the counters at the last mark: nothing new, no mark */
-	int64_t gathered_ns;   /* its packets have waited for company so long: part of the linger */
+	int64_t gathered_ns;   /* what this turn receives has waited so long for company */
 	uint64_t expired_told; /* of log.expired: by gap records */
 	struct dp_floor floor;
 	int64_t drain_until_ns; /* steady; 0: the drain has not begun */

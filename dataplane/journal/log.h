@@ -30,9 +30,9 @@ struct dp_log {
 	/* worker: rw */
 	_Alignas(DP_CACHE_LINE) uint64_t open_at; /* position of the open block */
 	struct dp_block *open;			  /* NULL when none is open */
-	int64_t opened_ns;			  /* steady time of the open block's first record */
-	uint64_t next_sequence;			  /* of the next block to open; dense from 1 */
-	uint64_t freed_seen;			  /* last value read of freed */
+	int64_t opened_ns;	/* steady; what the open block's records have waited since */
+	uint64_t next_sequence; /* of the next block to open; dense from 1 */
+	uint64_t freed_seen;	/* last value read of freed */
 
 	/* worker: writes, writer: reads */
 	_Alignas(DP_CACHE_LINE) _Atomic uint64_t sealed; /* everything before is sealed */
@@ -93,6 +93,9 @@ static inline void dp_log_arrival_time(struct dp_log *log, int64_t arrival_ns);
 /* The place of a record of the open block; before anything seals it. */
 static inline struct dp_rec_place dp_log_place(const struct dp_log *log, uint32_t index);
 
+/* What was appended had waited since then; its linger counts from it. After each batch. */
+static inline void dp_log_waits_since(struct dp_log *log, int64_t steady_ns);
+
 /* Seals the open block if it has reached its size or its linger (or always with `force`). */
 bool dp_log_seal(struct dp_log *log, int64_t steady_ns, bool force);
 
@@ -138,6 +141,12 @@ static inline void dp_log_group(struct dp_log *log, size_t bytes, int64_t steady
 	if (!log->open)
 		dp_log_open_block(log);
 	if (log->open->record_count == 0)
+		log->opened_ns = steady_ns;
+}
+
+static inline void dp_log_waits_since(struct dp_log *log, int64_t steady_ns)
+{
+	if (steady_ns < log->opened_ns)
 		log->opened_ns = steady_ns;
 }
 

@@ -171,7 +171,7 @@ uint32_t dp_steer_in(struct dp_ring *from, struct dp_batch *batches, int64_t ste
 		if (b->count >= DP_BATCH_FLUSH)
 			break;
 		if (!b->count)
-			b->oldest_ns = steady_ns;
+			b->oldest_ns = b->came_ns = steady_ns;
 		append_group(b, &g, at + sizeof(g));
 		assert(b->count <= DP_BATCH_MAX);
 		taken += g.rows;

@@ -162,6 +162,20 @@ Test(log, linger_counts_from_the_first_record)
 	fixture_free(f);
 }
 
+Test(log, linger_counts_from_when_the_packets_may_have_come)
+{
+	struct fixture *f = fixture_new();
+	uint32_t index;
+
+	dp_log_group(&f->log, 24, 500);
+	dp_log_record(&f->log, DP_REC_MARK, 24, &index);
+	dp_log_waits_since(&f->log, 300);
+	dp_log_waits_since(&f->log, 400);
+	cr_expect_not(dp_log_seal(&f->log, 300 + DP_NS_PER_MS - 1, false));
+	cr_expect(dp_log_seal(&f->log, 300 + DP_NS_PER_MS, false));
+	fixture_free(f);
+}
+
 Test(log, sealed_tail_is_zero_up_to_the_next_page)
 {
 	struct fixture *f = fixture_new();

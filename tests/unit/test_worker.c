@@ -399,6 +399,27 @@ Test(worker, a_reading_waits_for_company_only_so_long)
 	finish();
 }
 
+/* What a packet waited in its socket counts, also when its batch is worked off a turn later. */
+Test(worker, the_wait_in_the_socket_is_part_of_the_linger)
+{
+	start(1, 0);
+	settle_and_hear();
+	heard_count = 0;
+	now.steady_ns += DP_NS_PER_MS;
+	send_numbered(0, "a", 0, 1, 20);
+	workers[0].gathered_ns = DP_NS_PER_MS - 3000;
+	turn(0, 1000);
+	workers[0].gathered_ns = 0;
+	turn(0, 1000);
+	hear(0);
+	cr_assert_eq(counted(DP_C_RECORDED), 1);
+	cr_expect_eq(heard_count, 0, "2 us are left of the linger");
+	turn(0, 2000);
+	hear(0);
+	cr_expect_eq(heard_count, 1);
+	finish();
+}
+
 Test(worker, a_full_batch_does_not_wait)
 {
 	start(1, 0);
