@@ -70,6 +70,9 @@ struct mdl_section_info {
 /* Ranks of eight rows lie side by side; node.slot counts in them. */
 enum { MDL_LANES = 8 };
 
+/* Thresholds that are looked at together. */
+enum { MDL_BIN_BLOCK = 16, MDL_BIN_TOPS = 4 };
+
 /*
  * A node for the walk.  Left where the rank at `slot` is not greater than `rank`, to `child`; else
  * to the one behind it. A leaf has slot 0, rank 65535 and itself as the child. `child` counts over
@@ -106,9 +109,12 @@ struct mdl_bundle {
 	uint32_t section_count;
 
 	/* What the engines read; of the trees, or of the linear model. */
-	double *initial;	/* [output_count]: what a sum begins with; 0 but for boosted */
-	float *bins;		/* thresholds, input by input, rising */
-	uint32_t *bin_first;	/* [input_count + 1] */
+	double *initial;     /* [output_count]: what a sum begins with; 0 but for boosted */
+	float *bins;	     /* thresholds, rising; of each input whole blocks, infinity behind */
+	uint32_t *bin_first; /* [input_count]: of an input's, a multiple of MDL_BIN_BLOCK */
+	uint32_t *bin_count; /* [input_count]: without the infinities */
+	float *bin_tops;     /* the last of each block; of each input a multiple of four */
+	uint32_t *top_first; /* [input_count + 1] */
 	uint16_t *missing_rank; /* [input_count]: what a missing value has for a rank */
 	uint32_t slot_count;	/* input_count, or twice that where some input has its own branch */
 	struct mdl_node *nodes; /* [node_count] */
@@ -120,7 +126,7 @@ struct mdl_bundle {
 	uint32_t *leaf;		/* [node_count]: number of the leaf over all trees */
 	uint32_t *leaf_origin;	/* [leaf_count]: number of the node in the library's tree */
 	uint32_t leaf_width;	/* values of a leaf: output_count for a forest, 1 for boosted */
-	double *value;		/* [leaf_count][leaf_width] */
+	double *value;		/* [leaf_count][leaf_width]; or, where that is 1, [node_count] */
 	double *weight;		/* [output_count][input_count] */
 	double *bias;		/* [output_count] */
 };

@@ -36,6 +36,8 @@ INCLUDES = [
     ("dataplane/core/batch.c", '"control/config/config.h"', False),
     ("dataplane/core/batch.c", '"perf/clock.h"', False),
     ("models/load.c", '"dataplane/core/batch.h"', False),
+    ("models/bundle/load.c", "<openssl/evp.h>", False),
+    ("models/bundle/verify.c", "<openssl/evp.h>", True),
     ("firmware-sim/device.c", '"dataplane/decode/wire.h"', True),
     ("firmware-sim/device.c", '"dataplane/core/batch.h"', False),
     ("perf/bench.c", '"firmware-sim/device.h"', True),
