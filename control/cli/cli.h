@@ -26,7 +26,8 @@ struct cli {
 	bool number_given;
 	bool settle, delivered, watch, records, no_follow, schema, reference;
 	double settle_s;
-	const char *file; /* the one argument without a dash */
+	const char *file; /* the argument without a dash */
+	const char *rows; /* the second of the verb that takes two */
 };
 
 /* ---- http.c ---- */
@@ -62,6 +63,8 @@ int cli_tail(const struct cli *cli);
 int cli_stop(const struct cli *cli);
 int cli_check(const struct cli *cli);
 int cli_dump(const struct cli *cli);
+int cli_model_score(const struct cli *cli);
+int cli_model_verify(const struct cli *cli);
 
 /* ---- show.c ---- */
 

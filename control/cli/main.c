@@ -62,7 +62,7 @@ static const struct verb {
 	const char *name;
 	int (*run)(const struct cli *cli);
 	bool daemon;	  /* talks to one */
-	const char *file; /* name of the argument without a dash; NULL: takes none */
+	const char *file; /* names of the one or two arguments without a dash; NULL: takes none */
 	int options[8];
 	const char *usage, *help;
 } verbs[] = {
@@ -107,6 +107,30 @@ static const struct verb {
 		"  --records  its records, as JSON lines, with or without --json\n"
 		"\n"
 		"Exit status 1 when there is damage in it."},
+	{"model score", cli_model_score, false, "BUNDLE ROWS", {0}, "BUNDLE ROWS.csv",
+		"Scores the rows of a CSV file with a model bundle; no daemon is asked.\n"
+		"\n"
+		"The header of ROWS.csv names the inputs of the model as penstock model verify "
+		"prints\n"
+		"them, in any order, in quotes where there is a comma: \"mean(x,5m)\"; other "
+		"columns are\n"
+		"ignored. An empty cell, nan and inf are missing values. Printed is CSV: row, "
+		"score (the\n"
+		"value of a regression, else the probability: binary of the second class, "
+		"multi-class of\n"
+		"the class that it names), class, and of each tree the leaf by the number that it "
+		"has in\n"
+		"the library; nothing behind the row where a value is missing that the model "
+		"needs.\n"
+		"With --json an object a line: row, score, class, outputs, leaves.\n"
+		"\n"
+		"Exit status 1 when the bundle is refused, 2 when the rows have an error."},
+	{"model verify", cli_model_verify, false, "BUNDLE", {0}, "BUNDLE",
+		"What a model bundle is, and whether it may be used; no daemon is asked.\n"
+		"\n"
+		"Checks all of it, hashes and structure, and that its golden rows come out of "
+		"every\n"
+		"engine as its library said. Exit status 1 when it is refused."},
 	{"version", version, false, NULL, {0}, "", "The version."},
 };
 
@@ -281,6 +305,7 @@ static const char *option_name(char **argv, int code, char name[OPTION_BYTES])
 static int read_options(
 	const struct verb *v, int argc, char **argv, struct cli *cli, const char **config)
 {
+	const char *second = v->file ? strchr(v->file, ' ') : NULL;
 	char name[OPTION_BYTES];
 	int c;
 
@@ -309,12 +334,16 @@ static int read_options(
 		read_seconds(argv[optind], &cli->settle_s))
 		optind++;
 	cli->settle |= cli->delivered;
-	if (v->file && optind + 1 == argc)
+	if (v->file && optind < argc)
 		cli->file = argv[optind++];
+	if (second && optind < argc)
+		cli->rows = argv[optind++];
 	if (optind != argc)
 		return wrong_usage(v, "too many arguments", argv[optind]);
 	if (v->file && !cli->file && !cli->schema && !cli->reference)
 		return wrong_usage(v, "an argument is missing", v->file);
+	if (second && !cli->rows)
+		return wrong_usage(v, "an argument is missing", second + 1);
 	return -1;
 }
 
