@@ -104,21 +104,27 @@ def _seen(model: object, x: np.ndarray) -> tuple[np.ndarray, object]:
     return x, last
 
 
+def _descend(nodes: np.ndarray, x: np.ndarray, at: int, rows: np.ndarray, leaf: np.ndarray) -> None:
+    """Rows are parted at each node; `leaf` takes where they end."""
+    node = nodes[at]
+    if node["is_leaf"] or not rows.size:
+        leaf[rows] = at
+        return
+    v = x[rows, node["feature_idx"]].astype(np.float64)
+    left = np.where(np.isnan(v), node["missing_go_to_left"] == 1, v <= node["num_threshold"])
+    _descend(nodes, x, int(node["left"]), rows[left], leaf)
+    _descend(nodes, x, int(node["right"]), rows[~left], leaf)
+
+
 def _library_leaves(last: object, x: np.ndarray) -> np.ndarray:
-    if hasattr(last, "_predictors"):  # of histograms: not told, so walked here, node by node
-        found = np.zeros((len(x), sum(map(len, last._predictors))), dtype=np.int64)
-        flat = [p for stage in last._predictors for p in stage]
-        for t, predictor in enumerate(flat):
-            for row, values in enumerate(x.astype(np.float64)):
-                at = 0
-                while not predictor.nodes[at]["is_leaf"]:
-                    node = predictor.nodes[at]
-                    v = values[node["feature_idx"]]
-                    left = node["missing_go_to_left"] if np.isnan(v) else v <= node["num_threshold"]
-                    at = node["left"] if left else node["right"]
-                found[row, t] = at
-        return found
-    return last.apply(x).reshape(len(x), -1).astype(np.int64)
+    if not hasattr(last, "_predictors"):
+        return last.apply(x).reshape(len(x), -1).astype(np.int64)
+    # Trees of histograms do not tell their leaves.
+    flat = [p for stage in last._predictors for p in stage]
+    found = np.zeros((len(x), len(flat)), dtype=np.int64)
+    for t, predictor in enumerate(flat):
+        _descend(predictor.nodes, x, 0, np.arange(len(x)), found[:, t])
+    return found
 
 
 def _library_raw(last: object, b: Bundle, x: np.ndarray) -> np.ndarray:
@@ -130,6 +136,18 @@ def _library_raw(last: object, b: Bundle, x: np.ndarray) -> np.ndarray:
         return last.predict(x).reshape(-1, 1)
     found = last.decision_function(x).reshape(len(x), -1)
     return 2 * found if getattr(last, "loss", "") == "exponential" else found
+
+
+def check_whole(model: object, b: Bundle, x: np.ndarray) -> None:
+    """The model as a user asks it, all steps by the library alone, on rows that it takes."""
+    got = score(b, x)
+    there = ~np.isnan(got.out).any(axis=1)
+    if b.task == Task.REGRESSION:
+        wanted = model.predict(x[there]).reshape(-1, 1)
+    else:
+        wanted = model.predict_proba(x[there])
+        wanted = wanted[:, 1:] if b.task == Task.BINARY else wanted
+    np.testing.assert_allclose(got.out[there], wanted, rtol=0, atol=1e-12 if b.link else 0)
 
 
 def compare(model: object, b: Bundle, rows: np.ndarray) -> Tally:

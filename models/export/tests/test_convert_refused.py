@@ -7,9 +7,11 @@ import re
 
 import numpy as np
 import pytest
+import sklearn
 from exact import FACTS, INPUTS, data, targets, with_gaps
 from penstock_model.convert import ConvertError, convert
 from penstock_model.model import Bundle, Missing, Rows, Task
+from sklearn.base import is_classifier
 from sklearn.compose import ColumnTransformer
 from sklearn.decomposition import PCA
 from sklearn.dummy import DummyClassifier
@@ -30,9 +32,17 @@ from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor
 
 X = data(200)
 GAPS = with_gaps(X)
+EMPTY = np.where(np.arange(5) == 2, np.nan, X).astype(np.float32)
 Y, YB, YM = (targets(X, t) for t in (Task.REGRESSION, Task.BINARY, Task.MULTICLASS))
 Y2 = np.stack([Y, -Y], axis=1)
-TREE = DecisionTreeRegressor(max_depth=3)
+CHAIN = np.repeat(np.arange(200.0), 5).reshape(-1, 5)
+
+# How well they fit is nothing here.
+pytestmark = pytest.mark.filterwarnings("ignore")
+
+
+def tree() -> DecisionTreeRegressor:
+    return DecisionTreeRegressor(max_depth=3)
 
 
 class OwnForest(RandomForestClassifier):
@@ -44,71 +54,72 @@ def go(model: object, **more: object) -> Bundle:
     return convert(model, given.pop("inputs", INPUTS), **given)
 
 
-DEEP = DecisionTreeRegressor().fit(
-    np.repeat(np.arange(200.0), 5).reshape(-1, 5), 4.0 ** np.arange(200)
-)
+SCALED = make_pipeline(StandardScaler(), "passthrough")
+NESTED = make_pipeline(make_pipeline(StandardScaler()), Ridge())
+COLUMNS = make_pipeline(ColumnTransformer([("s", StandardScaler(), [0])]), Ridge())
+INDICATED = make_pipeline(SimpleImputer(add_indicator=True), tree())
+SEVENS = make_pipeline(SimpleImputer(missing_values=7), tree())
+IMPUTED_LATE = make_pipeline(StandardScaler(), SimpleImputer(), Ridge())
+OVR = LogisticRegression(solver="liblinear")
+OWN_INIT = GradientBoostingRegressor(n_estimators=2, init=Ridge())
+DUMMY_INIT = GradientBoostingClassifier(n_estimators=2, init=DummyClassifier())
 CATEGORIES = HistGradientBoostingRegressor(max_iter=2, categorical_features=[3])
 POSITIVE = HistGradientBoostingRegressor(max_iter=2, loss="poisson")
-OVR = LogisticRegression(solver="liblinear")
-EMPTY = np.where(np.arange(5) == 2, np.nan, X).astype(np.float32)
 
+# What it is fitted to, and what the refusal says.
 MODELS = [
-    (AdaBoostClassifier(n_estimators=2).fit(X, YB), "AdaBoostClassifier is not supported"),
-    (SGDClassifier().fit(X, YB), "SGDClassifier is not supported"),
-    (DummyClassifier().fit(X, YB), "DummyClassifier is not supported"),
-    (OwnForest(2).fit(X, YB), "OwnForest is not supported"),
-    (VotingClassifier([("a", OVR)]).fit(X, YB), "VotingClassifier is not supported"),
-    ("a text", "str is not supported"),
-    (make_pipeline(StandardScaler(), "passthrough").fit(X), "str is not supported"),
-    (RandomForestClassifier(), "RandomForestClassifier is not fitted"),
-    (make_pipeline(StandardScaler(), TREE.fit(X, Y)), "StandardScaler is not fitted"),
-    (make_pipeline(PCA(2), Ridge()).fit(X, Y), "'pca', PCA, is not supported"),
-    (make_pipeline(QuantileTransformer(), Ridge()).fit(X, Y), "QuantileTransformer, is not"),
-    (make_pipeline(KNNImputer(), Ridge()).fit(X, Y), "KNNImputer, is not supported"),
-    (
-        make_pipeline(make_pipeline(StandardScaler()), Ridge()).fit(X, Y),
-        "'pipeline', Pipeline, is not supported",
-    ),
-    (
-        make_pipeline(ColumnTransformer([("s", StandardScaler(), [0])]), Ridge()).fit(X, Y),
-        "ColumnTransformer, is not supported",
-    ),
-    (
-        make_pipeline(SimpleImputer(add_indicator=True), TREE).fit(GAPS, Y),
-        "add_indicator is not supported",
-    ),
-    (make_pipeline(SimpleImputer(missing_values=7), TREE).fit(X, Y), "missing_values must be NaN"),
-    (make_pipeline(SimpleImputer(), TREE).fit(EMPTY, Y), "drops an input"),
-    (make_pipeline(StandardScaler(), SimpleImputer(), Ridge()).fit(X, Y), "in front of all else"),
-    (make_pipeline(MinMaxScaler(clip=True), Ridge()).fit(X, Y), "clip=True"),
-    (RandomForestRegressor(2).fit(X, Y2), "more than one output"),
-    (RandomForestClassifier(2).fit(X, np.stack([YB, YB], axis=1)), "more than one output"),
-    (DecisionTreeRegressor().fit(X, Y2), "more than one output"),
-    (LinearRegression().fit(X, Y2), "more than one output"),
-    (DecisionTreeClassifier().fit(X, np.zeros(200)), "1 classes"),
-    (DecisionTreeClassifier().fit(X, np.arange(200) % 65), "65 classes"),
-    (OVR.fit(X, YM), "one against the rest"),
-    (GradientBoostingRegressor(n_estimators=2, init=Ridge()).fit(X, Y), "init=Ridge"),
-    (
-        GradientBoostingClassifier(n_estimators=2, init=DummyClassifier()).fit(X, YB),
-        "init=DummyClassifier",
-    ),
-    (CATEGORIES.fit(np.abs(X), Y), "categorical_features"),
-    (POSITIVE.fit(X, np.abs(Y)), "loss='poisson'"),
-    (DEEP, "deep, 64 at most"),
-    (DecisionTreeRegressor().fit(X, np.ones(200)), "no tree asks"),
-    (Ridge().fit(X[:, :4], Y), "Ridge takes 4 inputs, 5 are named"),
+    (AdaBoostClassifier(n_estimators=2), X, YB, "AdaBoostClassifier is not supported"),
+    (SGDClassifier(), X, YB, "SGDClassifier is not supported"),
+    (DummyClassifier(), X, YB, "DummyClassifier is not supported"),
+    (OwnForest(2), X, YB, "OwnForest is not supported"),
+    (VotingClassifier([("a", OVR)]), X, YB, "VotingClassifier is not supported"),
+    (SCALED, X, Y, "str is not supported"),
+    (make_pipeline(PCA(2), Ridge()), X, Y, "'pca', PCA, is not supported"),
+    (make_pipeline(QuantileTransformer(), Ridge()), X, Y, "QuantileTransformer, is not"),
+    (make_pipeline(KNNImputer(), Ridge()), X, Y, "KNNImputer, is not supported"),
+    (NESTED, X, Y, "'pipeline', Pipeline, is not supported"),
+    (COLUMNS, X, Y, "ColumnTransformer, is not supported"),
+    (INDICATED, GAPS, Y, "add_indicator is not supported"),
+    (SEVENS, X, Y, "missing_values must be NaN"),
+    (make_pipeline(SimpleImputer(), tree()), EMPTY, Y, "drops an input"),
+    (IMPUTED_LATE, X, Y, "in front of all else"),
+    (make_pipeline(MinMaxScaler(clip=True), Ridge()), X, Y, "clip=True"),
+    (RandomForestRegressor(2), X, Y2, "more than one output"),
+    (RandomForestClassifier(2), X, np.stack([YB, YB], axis=1), "more than one output"),
+    (DecisionTreeRegressor(), X, Y2, "more than one output"),
+    (LinearRegression(), X, Y2, "more than one output"),
+    (DecisionTreeClassifier(), X, np.zeros(200), "1 classes"),
+    (DecisionTreeClassifier(), X, np.arange(200) % 65, "65 classes"),
+    (OVR, X, YM, "one against the rest"),
+    (OWN_INIT, X, Y, "init=Ridge"),
+    (DUMMY_INIT, X, YB, "init=DummyClassifier"),
+    (CATEGORIES, np.abs(X), Y, "categorical_features"),
+    (POSITIVE, X, np.abs(Y), "loss='poisson'"),
+    (DecisionTreeRegressor(), CHAIN, 4.0 ** np.arange(200), "deep, 64 at most"),
+    (DecisionTreeRegressor(), X, np.ones(200), "no tree asks"),
+    (Ridge(), X[:, :4], Y, "Ridge takes 4 inputs, 5 are named"),
 ]
 
 
-@pytest.mark.parametrize(("model", "part"), MODELS, ids=[part for _, part in MODELS])
-def test_model_is_refused_by_name(model: object, part: str) -> None:
+@pytest.mark.parametrize(("model", "x", "y", "part"), MODELS, ids=[m[3] for m in MODELS])
+def test_model_is_refused_by_name(model: object, x: np.ndarray, y: np.ndarray, part: str) -> None:
+    model = sklearn.clone(model).fit(x, y)
     with pytest.raises(ConvertError, match=re.escape(part)):
         go(model)
 
 
-FITTED = TREE.fit(X, Y)
-CLASSES = DecisionTreeClassifier(max_depth=3).fit(X, YB)
+def test_what_is_not_fitted_is_refused() -> None:
+    for model, part in [
+        (RandomForestClassifier(), "RandomForestClassifier is not fitted"),
+        (make_pipeline(StandardScaler(), tree().fit(X, Y)), "StandardScaler is not fitted"),
+        ("a text", "str is not supported"),
+    ]:
+        with pytest.raises(ConvertError, match=part):
+            go(model)
+
+
+FITTED, CLASSES = tree(), DecisionTreeClassifier(max_depth=3)
+IMPUTED = make_pipeline(SimpleImputer(), tree())
 SIZED = ["a", "b", "c", "d", "mean(a,5m)"]
 
 CALLS = [
@@ -145,21 +156,23 @@ CALLS = [
     (FITTED, {"golden_rows": X[:5, :4]}, "golden rows"),
     (FITTED, {"golden_rows": np.zeros((4097, 5))}, "golden rows"),
     (FITTED, {"missing": "imputed"}, "missing='imputed'"),
-    (make_pipeline(SimpleImputer(), TREE).fit(X, Y), {"missing": "branch"}, "leaves nothing"),
-    (GradientBoostingRegressor(n_estimators=2).fit(X, Y), {"missing": "branch"}, "impute them"),
-    (Ridge().fit(X, Y), {"missing": "branch"}, "impute them"),
+    (IMPUTED, {"missing": "branch"}, "leaves nothing"),
+    (GradientBoostingRegressor(n_estimators=2), {"missing": "branch"}, "impute them"),
+    (Ridge(), {"missing": "branch"}, "impute them"),
 ]
 
 
 @pytest.mark.parametrize(("model", "more", "part"), CALLS)
 def test_call_is_refused_by_name(model: object, more: dict[str, object], part: str) -> None:
+    model = sklearn.clone(model).fit(X, YB if is_classifier(model) else Y)
     with pytest.raises(ConvertError, match=re.escape(part)):
         go(model, **more)
 
 
 def test_what_is_told_goes_along() -> None:
+    model = sklearn.clone(CLASSES).fit(X, YB)
     b = go(
-        CLASSES,
+        model,
         inputs=["a", "b", "hour()", "delta(a)", "mean(a, 300s)"],
         windows={300: 60.0},
         classes=["cold", "warm"],
@@ -171,16 +184,17 @@ def test_what_is_told_goes_along() -> None:
     assert b.classes == ("cold", "warm") and b.threshold == 0.75
     assert b.metrics["auc"] == 0.9 and b.provenance["library"] == "scikit-learn"
     assert b.provenance["estimator"] == "DecisionTreeClassifier" and b.rows == Rows.READINGS
-    assert go(CLASSES).classes == ("0", "1"), "the library's labels"
+    assert go(model).classes == ("0", "1"), "the library's labels"
 
 
 def test_windows_as_rows() -> None:
     inputs = [*(f"{s}(a,5m)" for s in ("mean", "std", "min", "max")), "hour()"]
-    assert go(FITTED, inputs=inputs, windows={"5m": "5m"}, rows="windows").rows == Rows.WINDOWS
+    model = tree().fit(X, Y)
+    assert go(model, inputs=inputs, windows={"5m": "5m"}, rows="windows").rows == Rows.WINDOWS
 
 
 def test_passed_over_steps_are_nothing() -> None:
-    model = Pipeline([("none", None), ("pass", "passthrough"), ("tree", FITTED)])
+    model = Pipeline([("none", None), ("pass", "passthrough"), ("tree", tree().fit(X, Y))])
     b = go(model)
     assert b.provenance["steps"] == [] and {i.missing for i in b.inputs} == {Missing.REFUSED}
 
