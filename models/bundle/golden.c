@@ -54,6 +54,18 @@ static void fetch_chunk(const struct golden *g)
 	fetch(g, at, g->want, outs);
 }
 
+/* Infinite is missing too, but then it is written as NaN. */
+static int check_inputs(const struct golden *g)
+{
+	uint32_t n = g->l->m->input_count;
+
+	for (uint32_t i = 0; i < g->count * n; i++)
+		if (isinf(g->inputs[i]))
+			return mdl_refuse(g->l, MDL_SECTION_GOLDEN, "row %u: input %u is infinite",
+				g->first + i / n, i % n);
+	return 0;
+}
+
 static int refuse_row(const struct golden *g, uint32_t row, enum mdl_engine e, const char *why)
 {
 	return mdl_refuse(g->l, MDL_SECTION_GOLDEN, "row %u, engine %s: %s", g->first + row,
@@ -105,8 +117,10 @@ static int check_chunk(const struct golden *g)
 {
 	const struct mdl_bundle *m = g->l->m;
 	struct mdl_rows rows = {.count = g->padded, .inputs = g->inputs, .leaves = g->leaves};
-	int rc = 0;
+	int rc = check_inputs(g);
 
+	if (rc)
+		return rc;
 	mdl_rows_init(&rows, m, g->scratch);
 	rows.out = g->plain;
 	mdl_sum(m, MDL_ENGINE_PLAIN, &rows);

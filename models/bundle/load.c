@@ -73,7 +73,7 @@ static int check_outputs(const struct mdl_load *l)
 	/* also false for NaN */
 	if (f->task == MDL_BINARY && !(f->threshold >= 0 && f->threshold <= 1))
 		return mdl_refuse(l, MDL_SECTION_MODEL, "the threshold is not 0 to 1");
-	if (f->task != MDL_BINARY && !mdl_all_zero(&f->threshold, sizeof(f->threshold)))
+	if (f->task != MDL_BINARY && f->threshold != 0)
 		return mdl_refuse(l, MDL_SECTION_MODEL, "a threshold, and the task is not binary");
 	return 0;
 }

@@ -275,20 +275,15 @@ static void place_values(struct mdl_bundle *m, const uint8_t *at)
 
 static int check_values(const struct mdl_load *l, const uint8_t *at)
 {
-	const struct mdl_bundle *m = l->m;
-	bool probability = m->kind == MDL_FOREST && m->task != MDL_REGRESSION;
-	uint32_t width = m->leaf_width;
+	const uint32_t width = l->m->leaf_width;
 
-	for (size_t i = 0; i < (size_t)m->leaf_count * width; i++) {
+	for (size_t i = 0; i < (size_t)l->m->leaf_count * width; i++) {
 		double v;
 
 		memcpy(&v, at + i * sizeof(v), sizeof(v));
 		if (!isfinite(v))
 			return mdl_refuse(l, MDL_SECTION_LEAVES,
 				"value %zu of leaf %zu is not finite", i % width, i / width);
-		if (probability && (v < 0 || v > 1))
-			return mdl_refuse(l, MDL_SECTION_LEAVES,
-				"value %zu of leaf %zu is no probability", i % width, i / width);
 	}
 	return 0;
 }
