@@ -38,10 +38,10 @@ static void setup(struct setup *b, uint16_t windows, uint32_t sensors)
 	struct dp_table_config c = {.stream = &b->stream, .slots_max = sensors};
 
 	memset(b, 0, sizeof(*b));
-	b->windows[0] =
-		(struct dp_window_def){"30s/10s", 30 * DP_NS_PER_S, 10 * DP_NS_PER_S, DP_STAT_ALL};
-	b->windows[1] =
-		(struct dp_window_def){"5m/1m", 300 * DP_NS_PER_S, 60 * DP_NS_PER_S, DP_STAT_ALL};
+	b->windows[0] = (struct dp_window_def){
+		"30s/10s", 30 * DP_NS_PER_S, 10 * DP_NS_PER_S, DP_STAT_ALL, 0};
+	b->windows[1] = (struct dp_window_def){
+		"5m/1m", 300 * DP_NS_PER_S, 60 * DP_NS_PER_S, DP_STAT_ALL, 0};
 	b->stream = (struct dp_stream){.field_count = FIELDS,
 		.window_count = windows,
 		.lateness_ns = 5 * DP_NS_PER_S,

@@ -21,6 +21,30 @@ struct sample {
 	bool timed; /* false: the event time is not to be relied on */
 };
 
+/* Scores of a reading or a close, and the stream whose models they name. */
+struct scored {
+	const struct dp_rec_score *list;
+	uint32_t count;
+	const struct dp_stream *then;
+};
+
+/* What rules see of a reading. */
+struct reading {
+	int64_t event_ns;
+	const float *values;
+	struct scored scored;
+	uint16_t flags;
+};
+
+/* Of a window that closed, with the statistics that `stats` names. */
+struct closed {
+	int64_t end_ns;
+	const uint32_t *words;
+	struct scored scored;
+	uint32_t stats;
+	uint8_t window;
+};
+
 /* Where events go; out NULL: replay. */
 struct target {
 	struct dp_slot *s;
@@ -191,12 +215,36 @@ static void see(const struct dp_alerts *a, const struct dp_table *t, uint16_t ru
 
 /* ---- what rules see ---- */
 
-static void see_reading(const struct dp_alerts *a, const struct dp_table *t, const float *values,
-	uint16_t flags, int64_t event_ns, struct target *to)
+/* NaN: the model has said nothing. With a class: its probability where the model says it, else 0.
+ */
+static double score_of(
+	const struct dp_stream *s, const struct dp_rule *r, const struct scored *scored)
 {
-	struct sample v = {.event_ns = event_ns, .timed = !(flags & DP_ROW_FUTURE)};
+	const struct dp_model *m = &s->models[r->model];
 
-	if (flags & DP_ROW_CLOCK_RESET)
+	for (uint32_t i = 0; i < scored->count; i++) {
+		const struct dp_rec_score *score = &scored->list[i];
+		const struct dp_model *of = &scored->then->models[score->model];
+
+		if (of != m && strcmp(of->name, m->name) != 0)
+			continue;
+		if (score->flags & DP_SCORE_NONE)
+			return NAN;
+		if (r->label >= 0)
+			return m->label_at + score->class_index == r->label
+				       ? (double)score->probability
+				       : 0;
+		return (double)(m->label_count ? score->probability : score->value);
+	}
+	return NAN;
+}
+
+static void see_reading(const struct dp_alerts *a, const struct dp_table *t,
+	const struct reading *in, struct target *to)
+{
+	struct sample v = {.event_ns = in->event_ns, .timed = !(in->flags & DP_ROW_FUTURE)};
+
+	if (in->flags & DP_ROW_CLOCK_RESET)
 		restart_all(a, t, to->s);
 	for (uint16_t i = 0; i < a->stream->rule_count; i++) {
 		const struct dp_rule *r = &a->stream->rules[i];
@@ -205,8 +253,9 @@ static void see_reading(const struct dp_alerts *a, const struct dp_table *t, con
 			v.value = 0;
 			if (to->s->raised >> i & 1 && to->out)
 				list_event(to, i, false, &v);
-		} else if (r->window < 0 && !(flags & DP_ROW_LATE)) {
-			v.value = (double)values[r->field];
+		} else if (r->window < 0 && !(in->flags & DP_ROW_LATE)) {
+			v.value = r->of_score ? score_of(a->stream, r, &in->scored)
+					      : (double)in->values[r->field];
 			see(a, t, i, v, to);
 		}
 	}
@@ -227,38 +276,49 @@ static double stat_of(const struct dp_rule *r, uint32_t stats, const uint32_t *w
 	return (double)v;
 }
 
-/* A window that closed, with the statistics that `stats` names. */
-static void see_window(const struct dp_alerts *a, const struct dp_table *t, uint8_t window,
-	uint32_t stats, const uint32_t *words, int64_t end_ns, struct target *to)
+static void see_window(const struct dp_alerts *a, const struct dp_table *t, const struct closed *in,
+	struct target *to)
 {
 	for (uint16_t i = 0; i < a->stream->rule_count; i++) {
 		const struct dp_rule *r = &a->stream->rules[i];
-		struct sample v = {.event_ns = end_ns, .timed = true};
+		struct sample v = {.event_ns = in->end_ns, .timed = true};
 
-		if (r->kind == DP_RULE_MISSING || r->window != window)
+		if (r->kind == DP_RULE_MISSING || r->window != in->window)
 			continue;
-		v.value = stat_of(r, stats, words);
+		v.value = r->of_score ? score_of(a->stream, r, &in->scored)
+				      : stat_of(r, in->stats, in->words);
 		see(a, t, i, v, to);
 	}
 }
 
+struct brought {
+	const struct dp_closes *closes;
+	const struct dp_scores *scores;
+};
+
 static void see_close(const struct dp_alerts *a, const struct dp_table *t,
-	const struct dp_closes *closes, uint32_t i, struct dp_alert_events *out)
+	const struct brought *what, uint32_t i, struct dp_alert_events *out)
 {
-	const struct dp_close *c = &closes->list[i];
+	const struct dp_close *c = &what->closes->list[i];
+	const struct closed in = {.end_ns = c->end_ns,
+		.words = what->closes->stats + c->stats_at,
+		.scored = {dp_scores_of_close(what->scores, i), what->scores->of_window[c->window],
+			a->stream},
+		.stats = a->stream->windows[c->window].stats,
+		.window = c->window};
 	struct target to = {.s = dp_table_slot(t, c->slot),
 		.event = {.row = i, .slot = c->slot, .by_close = true},
 		.out = out};
 
-	see_window(a, t, c->window, a->stream->windows[c->window].stats,
-		closes->stats + c->stats_at, c->end_ns, &to);
+	see_window(a, t, &in, &to);
 }
 
 /* ---- the stage ---- */
 
 void dp_alert_push(const struct dp_alerts *a, const struct dp_table *t, const struct dp_batch *b,
-	const struct dp_closes *closes, struct dp_alert_events *out)
+	const struct dp_closes *closes, const struct dp_scores *scores, struct dp_alert_events *out)
 {
+	const struct brought what = {closes, scores};
 	uint32_t close = 0;
 
 	if (!a->stream->rule_count)
@@ -267,20 +327,26 @@ void dp_alert_push(const struct dp_alerts *a, const struct dp_table *t, const st
 		struct target to = {.s = dp_table_slot(t, b->slot[row]),
 			.event = {.row = row, .slot = b->slot[row]},
 			.out = out};
+		const struct reading in = {.event_ns = b->event_ns[row],
+			.values = dp_batch_row_values(b, row),
+			.scored = {dp_scores_of_reading(scores, row), scores->of_readings,
+				a->stream},
+			.flags = b->flags[row]};
 
 		for (; close < closes->count && closes->list[close].row == row; close++)
-			see_close(a, t, closes, close, out);
-		see_reading(
-			a, t, dp_batch_row_values(b, row), b->flags[row], b->event_ns[row], &to);
+			see_close(a, t, &what, close, out);
+		see_reading(a, t, &in, &to);
 	}
 	assert(close == closes->count);
 }
 
 void dp_alert_closes(const struct dp_alerts *a, const struct dp_table *t,
-	const struct dp_closes *closes, struct dp_alert_events *out)
+	const struct dp_closes *closes, const struct dp_scores *scores, struct dp_alert_events *out)
 {
+	const struct brought what = {closes, scores};
+
 	for (uint32_t i = 0; i < closes->count; i++)
-		see_close(a, t, closes, i, out);
+		see_close(a, t, &what, i, out);
 }
 
 int64_t dp_alert_silence_ns(const struct dp_rule *r)
@@ -352,21 +418,30 @@ void dp_alert_clear_all(const struct dp_alerts *a, const struct dp_table *t, uin
 /* ---- replay ---- */
 
 void dp_alert_replay_reading(const struct dp_alerts *a, const struct dp_table *t, uint32_t slot,
-	const struct dp_rec_reading *r, const float *values)
+	const struct dp_rec_reading *r, const float *values, const struct dp_stream *then)
 {
+	const struct reading in = {.event_ns = r->event_ns,
+		.values = values,
+		.scored = {dp_rec_scores(r), r->score_count, then},
+		.flags = r->flags};
 	struct target to = {.s = dp_table_slot(t, slot)};
 
 	if (r->flags & DP_ROW_NEW_LIFE)
 		dp_alert_slot_init(a, t, to.s);
-	see_reading(a, t, values, r->flags, r->event_ns, &to);
+	see_reading(a, t, &in, &to);
 }
 
 void dp_alert_replay_window(const struct dp_alerts *a, const struct dp_table *t, uint32_t slot,
-	const struct dp_rec_window *r, const uint32_t *stats)
+	const struct dp_rec_window *r, const uint32_t *stats, const struct dp_stream *then)
 {
+	const struct closed in = {.end_ns = r->end_ns,
+		.words = stats,
+		.scored = {dp_rec_window_scores(r), r->score_count, then},
+		.stats = r->stats,
+		.window = r->window};
 	struct target to = {.s = dp_table_slot(t, slot)};
 
-	see_window(a, t, r->window, r->stats, stats, r->end_ns, &to);
+	see_window(a, t, &in, &to);
 }
 
 void dp_alert_replay_alert(const struct dp_alerts *a, const struct dp_table *t, uint32_t slot,

@@ -1,7 +1,8 @@
 /*
  * Alert rules of a stream, per sensor (design: alert: raise/clear).  Rules on a field see every
- * reading that is not late and holds the field; rules on a window statistic see every closed
- * window; missing-data rules see arrival time.  A rule raises once it was violated for `count`
+ * reading that is not late and holds the field, rules on a score every one that is not late and has
+ * the score; rules on a window's statistic or score see every closed window; missing-data rules see
+ * arrival time.  A rule raises once it was violated for `count`
  * readings (or windows) in a row, or without a break for duration_ns of event time, and clears at
  * the first value beyond the hysteresis.
  */
@@ -11,6 +12,7 @@
 
 #include "dataplane/core/batch.h"
 #include "dataplane/core/sensor.h"
+#include "dataplane/score/score.h"
 #include "dataplane/window/window.h"
 
 /* An alert that was raised or cleared. */
@@ -57,11 +59,13 @@ void dp_alert_slot_init(const struct dp_alerts *a, const struct dp_table *t, str
  * alert.
  */
 void dp_alert_push(const struct dp_alerts *a, const struct dp_table *t, const struct dp_batch *b,
-	const struct dp_closes *closes, struct dp_alert_events *out);
+	const struct dp_closes *closes, const struct dp_scores *scores,
+	struct dp_alert_events *out);
 
 /* Windows that a timer closed: closes->list[*], all of one slot. */
 void dp_alert_closes(const struct dp_alerts *a, const struct dp_table *t,
-	const struct dp_closes *closes, struct dp_alert_events *out);
+	const struct dp_closes *closes, const struct dp_scores *scores,
+	struct dp_alert_events *out);
 
 /* Silence that raises a missing-data rule; INT64_MAX when that is longer than time. */
 int64_t dp_alert_silence_ns(const struct dp_rule *r);
@@ -81,11 +85,14 @@ int64_t dp_alert_needed_since(const struct dp_table *t, uint32_t slot);
 void dp_alert_clear_all(const struct dp_alerts *a, const struct dp_table *t, uint32_t slot,
 	struct dp_alert_events *out);
 
-/* Replay: the state change of a reading or window, nothing listed; then the facts. */
+/*
+ * Replay: the state change of a reading or window, nothing listed; then the facts.  `then` is the
+ * stream by which the record was written: models are found by name.
+ */
 void dp_alert_replay_reading(const struct dp_alerts *a, const struct dp_table *t, uint32_t slot,
-	const struct dp_rec_reading *r, const float *values);
+	const struct dp_rec_reading *r, const float *values, const struct dp_stream *then);
 void dp_alert_replay_window(const struct dp_alerts *a, const struct dp_table *t, uint32_t slot,
-	const struct dp_rec_window *r, const uint32_t *stats);
+	const struct dp_rec_window *r, const uint32_t *stats, const struct dp_stream *then);
 /* Ignored when the rule is gone or has changed (rule_hash). */
 void dp_alert_replay_alert(const struct dp_alerts *a, const struct dp_table *t, uint32_t slot,
 	const struct dp_rec_alert *r);

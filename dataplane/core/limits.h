@@ -12,14 +12,19 @@ enum {
 	DP_FIELDS_MAX = 1024, /* widest public sensor rows have some 600 */
 	DP_TAGS_MAX = 8,
 	DP_TAG_BYTES_MAX = 64,
-	DP_WINDOWS_MAX = 8, /* per stream */
-	DP_PANES_MAX = 128, /* per window: size / slide plus what lateness needs */
-	DP_RULES_MAX = 32,  /* alert rules per stream; one bit each in a u32 */
+	DP_WINDOWS_MAX = 8,   /* per stream */
+	DP_PANES_MAX = 128,   /* per window: size / slide plus what lateness needs */
+	DP_RULES_MAX = 32,    /* alert rules per stream; one bit each in a u32 */
+	DP_MODELS_MAX = 16,   /* per stream */
+	DP_DERIVED_MAX = 256, /* inputs of a stream's models that are kept in records */
+	DP_LABELS_MAX = 256,  /* classes of a stream's models */
 	DP_OUTPUTS_MAX = 8,
 	DP_INPUTS_MAX = 8,
 
 	DP_NAME_BYTES_MAX = 32, /* stream, field, tag, rule, output names */
 	DP_UNIT_BYTES_MAX = 16,
+	DP_EXPR_BYTES_MAX = 95,	 /* an input expression of a model */
+	DP_CLASS_BYTES_MAX = 31, /* what a model calls a class */
 	DP_SENSOR_ID_MAX = 32,
 
 	DP_DATAGRAM_BYTES_MAX = 9216, /* a jumbo frame's payload fits */

@@ -125,6 +125,7 @@ static void count_after(struct replayer *p, uint32_t worker, const struct dp_rec
 struct target {
 	struct dp_worker_stream *ws;
 	uint32_t slot;
+	const struct dp_stream *then; /* by which the record was written */
 };
 
 static struct dp_sensor_id id_of(const struct dp_rec *rec)
@@ -160,6 +161,7 @@ static bool find_target(
 		return false;
 	dp_window_slot_init(&t->ws->windows, &t->ws->table, dp_table_slot(&t->ws->table, t->slot));
 	dp_alert_slot_init(&t->ws->alerts, &t->ws->table, dp_table_slot(&t->ws->table, t->slot));
+	dp_score_slot_init(&t->ws->table, dp_table_slot(&t->ws->table, t->slot));
 	return true;
 }
 
@@ -183,7 +185,8 @@ static void apply_reading(const struct target *t, const struct dp_rec_reading *r
 		s->readings = 0;
 	}
 	dp_window_replay_reading(&t->ws->windows, &t->ws->table, t->slot, r, values);
-	dp_alert_replay_reading(&t->ws->alerts, &t->ws->table, t->slot, r, values);
+	dp_score_replay_reading(&t->ws->table, t->slot, r, values);
+	dp_alert_replay_reading(&t->ws->alerts, &t->ws->table, t->slot, r, values, t->then);
 	if ((r->flags & DP_ROW_NUMBERED) && r->group) {
 		uint64_t seen = r->seen;
 
@@ -221,7 +224,8 @@ static void apply(struct replayer *p, const struct target *t, const struct dp_re
 #ifndef DP_BREAK_REPLAY_EMITS /* tests/sim must notice: the window would come out once more */
 		dp_window_replay_close(&t->ws->windows, &t->ws->table, t->slot, w);
 #endif
-		dp_alert_replay_window(&t->ws->alerts, &t->ws->table, t->slot, w, dp_rec_stats(w));
+		dp_alert_replay_window(
+			&t->ws->alerts, &t->ws->table, t->slot, w, dp_rec_stats(w), t->then);
 		s->idle_closed = w->reason == DP_CLOSE_IDLE;
 		break;
 	}
@@ -235,14 +239,14 @@ static void apply(struct replayer *p, const struct target *t, const struct dp_re
 	}
 }
 
-static void sensor_record(
-	struct replayer *p, const struct dp_block *b, uint32_t index, const struct dp_rec *rec)
+static void sensor_record(struct replayer *p, const struct dp_reader_block *in, uint32_t index,
+	const struct dp_rec *rec)
 {
 	int32_t stream = p->map[rec->stream];
-	struct target t;
+	struct target t = {.then = &in->streams->streams[rec->stream]};
 
 	if (stream >= 0 && find_target(p, rec, stream, &t)) {
-		note_place(dp_table_slot(&t.ws->table, t.slot), b, index);
+		note_place(dp_table_slot(&t.ws->table, t.slot), in->block, index);
 		apply(p, &t, rec);
 	} else if (rec->kind == DP_REC_READING) {
 		*(stream < 0 ? &p->out->dropped_schema : &p->out->dropped_limit) += 1;
@@ -273,7 +277,7 @@ static int each_block(void *arg, const struct dp_reader_block *in)
 		else if (rec->kind == DP_REC_GAP)
 			take_gap(p, (const struct dp_rec_gap *)rec);
 		else if (rec->kind != DP_REC_RAW && rec->id_len && rec->stream != DP_REC_NO_STREAM)
-			sensor_record(p, b, index, rec);
+			sensor_record(p, in, index, rec);
 		index++;
 		p->out->records++;
 	}

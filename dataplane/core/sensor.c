@@ -24,7 +24,8 @@ static size_t round_up(size_t n, size_t to)
 
 static size_t stride_of(const struct dp_table_config *c)
 {
-	return round_up(sizeof(struct dp_slot) + c->window_bytes + c->alert_bytes, DP_CACHE_LINE);
+	return round_up(sizeof(struct dp_slot) + c->window_bytes + c->alert_bytes + c->score_bytes,
+		DP_CACHE_LINE);
 }
 
 static size_t index_size(uint32_t slots_max)
@@ -60,6 +61,7 @@ int dp_table_init(struct dp_table *t, const struct dp_table_config *c, struct dp
 	t->stride = stride_of(c);
 	t->window_at = sizeof(struct dp_slot);
 	t->alert_at = t->window_at + c->window_bytes;
+	t->score_at = t->alert_at + c->alert_bytes;
 	t->slab = dp_arena_take(arena, t->stride * c->slots_max, DP_CACHE_LINE);
 	t->index = dp_arena_take(arena, index_count * sizeof(uint64_t), DP_CACHE_LINE);
 	t->wheel = dp_arena_take(arena, DP_WHEEL * sizeof(uint32_t), DP_CACHE_LINE);

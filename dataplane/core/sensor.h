@@ -59,15 +59,16 @@ struct dp_slot {
 struct dp_table_config {
 	const struct dp_stream *stream;
 	uint32_t slots_max;
-	uint64_t seed;			  /* of this start */
-	size_t window_bytes, alert_bytes; /* per slot, behind the header, in this order */
+	uint64_t seed;				       /* of this start */
+	size_t window_bytes, alert_bytes, score_bytes; /* per slot, behind the header, in this
+							  order */
 };
 
 struct dp_table {
 	const struct dp_stream *stream;
 	uint32_t slots_max, slots_used, index_mask;
 	uint64_t seed;
-	size_t stride, window_at, alert_at;
+	size_t stride, window_at, alert_at, score_at;
 	char *slab;
 	uint64_t *index;    /* tag << 32 | slot + 1; 0 free */
 	uint32_t free_head; /* through timer_next; DP_SLOT_NONE */
@@ -123,4 +124,9 @@ static inline void *dp_slot_windows(const struct dp_table *t, struct dp_slot *s)
 static inline void *dp_slot_alerts(const struct dp_table *t, struct dp_slot *s)
 {
 	return (char *)s + t->alert_at;
+}
+
+static inline void *dp_slot_scores(const struct dp_table *t, struct dp_slot *s)
+{
+	return (char *)s + t->score_at;
 }

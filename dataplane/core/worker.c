@@ -27,6 +27,7 @@ static void fresh_slot(void *arg, struct dp_slot *s)
 
 	dp_window_slot_init(&ws->windows, &ws->table, s);
 	dp_alert_slot_init(&ws->alerts, &ws->table, s);
+	dp_score_slot_init(&ws->table, s);
 }
 
 /* The slot's next timer: idle close, missing data, retirement. */
@@ -78,6 +79,7 @@ static struct dp_brought brought(const struct dp_worker_stream *ws, const struct
 		.alerts = &ws->alerts,
 		.batch = b,
 		.closes = &ws->closes,
+		.scores = &ws->scorer.scores,
 		.events = &ws->events};
 }
 
@@ -99,7 +101,8 @@ static void process(struct dp_worker *w, struct dp_batch *b, const struct dp_now
 	dp_admit(&ws->admit, b, now->steady_ns, &fresh);
 	ws->closes.count = ws->closes.stats_used = ws->events.count = 0;
 	dp_window_push(&ws->windows, &ws->table, b, &ws->closes);
-	dp_alert_push(&ws->alerts, &ws->table, b, &ws->closes, &ws->events);
+	dp_score_push(&ws->scorer, &ws->table, b, &ws->closes);
+	dp_alert_push(&ws->alerts, &ws->table, b, &ws->closes, &ws->scorer.scores, &ws->events);
 	dp_append_batch(&w->append, &what, now);
 	touch(ws, b, now->steady_ns);
 	b->count = 0;
@@ -222,7 +225,9 @@ static void fire(
 		dp_window_close_all(&ws->windows, &ws->table, slot,
 			forget ? DP_CLOSE_RETIRED : DP_CLOSE_IDLE, &ws->closes);
 		s->idle_closed = true;
-		dp_alert_closes(&ws->alerts, &ws->table, &ws->closes, &ws->events);
+		dp_score_closes(&ws->scorer, &ws->closes);
+		dp_alert_closes(
+			&ws->alerts, &ws->table, &ws->closes, &ws->scorer.scores, &ws->events);
 	}
 	missing_due = dp_alert_timer(&ws->alerts, &ws->table, slot, now->steady_ns, &ws->events);
 	s->rearm = true;

@@ -18,6 +18,7 @@
 #include "dataplane/journal/append.h"
 #include "dataplane/journal/log.h"
 #include "dataplane/rx/rx.h"
+#include "dataplane/score/score.h"
 #include "dataplane/steer/steer.h"
 #include "dataplane/window/window.h"
 
@@ -63,6 +64,7 @@ struct dp_worker_hooks {
 struct dp_worker_config {
 	uint32_t index, workers;
 	const struct dp_stream_set *streams;
+	const struct dp_plan *const *plans; /* per stream, NULL where it has no models; or NULL */
 	const struct dp_input *inputs;
 	const uint32_t *slots_max;   /* per stream: sensors that this worker may hold */
 	const uint32_t *sensors_max; /* per stream: that all together may; NULL: as many as slots */
@@ -75,6 +77,7 @@ struct dp_worker_config {
 struct dp_worker_stream {
 	struct dp_table table;
 	struct dp_windows windows;
+	struct dp_scorer scorer;
 	struct dp_alerts alerts;
 	struct dp_closes closes;
 	struct dp_alert_events events;

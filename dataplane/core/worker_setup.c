@@ -11,7 +11,8 @@ static struct dp_table_config table_config(const struct dp_stream *s, uint32_t s
 		.slots_max = slots,
 		.seed = seed,
 		.window_bytes = dp_window_slot_bytes(s),
-		.alert_bytes = dp_alert_slot_bytes(s)};
+		.alert_bytes = dp_alert_slot_bytes(s),
+		.score_bytes = dp_score_slot_bytes(s)};
 }
 
 size_t dp_worker_sensor_bytes(const struct dp_stream *s)
@@ -19,6 +20,11 @@ size_t dp_worker_sensor_bytes(const struct dp_stream *s)
 	struct dp_table_config c = table_config(s, 1, 0);
 
 	return dp_table_sensor_bytes(&c);
+}
+
+static const struct dp_plan *plan_of(const struct dp_worker_config *c, uint32_t stream)
+{
+	return c->plans ? c->plans[stream] : NULL;
 }
 
 size_t dp_worker_bytes(const struct dp_worker_config *c)
@@ -33,7 +39,7 @@ size_t dp_worker_bytes(const struct dp_worker_config *c)
 
 		n += dp_table_bytes(&t) + 2 * (dp_batch_bytes(s) + sizeof(struct dp_batch));
 		n += sizeof(struct dp_worker_stream) + dp_windows_bytes(s) + dp_closes_bytes(s) +
-		     dp_alert_events_bytes(s) + 8 * DP_CACHE_LINE;
+		     dp_scorer_bytes(plan_of(c, i)) + dp_alert_events_bytes(s) + 8 * DP_CACHE_LINE;
 	}
 	n += c->streams->count * sizeof(struct dp_places);
 	return n + c->workers * sizeof(struct dp_ring) + (64 << 10);
@@ -67,6 +73,8 @@ static int init_stream(
 		.table = &ws->table, .counters = &w->counters, .rate = &w->admit_rate};
 	err = err ? err : dp_windows_init(&ws->windows, s, &w->counters, &w->arena);
 	err = err ? err : dp_closes_init(&ws->closes, s, &w->arena);
+	err = err ? err : dp_scorer_init(&ws->scorer, plan_of(c, i), &w->arena);
+	ws->windows.probes = dp_score_probes(&ws->scorer);
 	err = err ? err : dp_alerts_init(&ws->alerts, s);
 	err = err ? err : dp_alert_events_init(&ws->events, s, &w->arena);
 	err = err ? err : dp_batch_init(&w->decoded.batches[i], s, &w->arena);

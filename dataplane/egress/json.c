@@ -20,7 +20,7 @@ enum {
 	SETS_MAX = 4,		/* schemas whose names are kept: the current one and a few older */
 	FIXED_BYTES_MAX = 1024, /* of a record without names, values, strings and attributes */
 	ESCAPED_BYTES_MAX = 6,	/* of one byte */
-	SCORE_BYTES_MAX = 160,	/* of a score without its model's name */
+	SCORE_BYTES_MAX = 160,	/* of a score without names */
 	COUNTER_BYTES_MAX = 96, /* of a counter with its name */
 	STAT_BYTES_MAX = 8 + DP_NUMBER_BYTES_MAX,
 	COPY_STEP = DP_JSON_NAMES_SLACK, /* copy_text() may write so much more than it was told */
@@ -183,6 +183,27 @@ static char *put_tags(char *p, const struct dp_json_stream *t, const struct dp_j
 	return p;
 }
 
+static char *put_number(char *p, float v)
+{
+	return p + dp_number_f32(v, p);
+}
+
+/* Of a model that says classes. */
+static char *put_class(char *p, const struct dp_json_stream *t, const struct dp_json_names *names,
+	const struct dp_rec_score *score)
+{
+	uint32_t label = t->label_at[score->model] + score->class_index;
+
+	if (isfinite(score->probability))
+		p = put_number(PUT(p, ",\"probability\":"), score->probability);
+	if (score->class_index >= t->label_count[score->model])
+		return p; /* no writer of ours */
+	p = PUT(p, ",\"class\":");
+	p = put_u64(p, score->class_index);
+	p = PUT(p, ",\"label\":");
+	return put_text(p, names, t->label[label]);
+}
+
 static char *put_scores(char *p, const struct dp_json_stream *t, const struct dp_json_names *names,
 	const struct dp_rec_score *score, uint8_t count)
 {
@@ -193,19 +214,39 @@ static char *put_scores(char *p, const struct dp_json_stream *t, const struct dp
 		p = put_text(p, names, t->model[score->model]);
 		p = PUT(p, "{\"version\":");
 		p = put_u64(p, score->version);
-		if (isfinite(score->value)) {
-			p = PUT(p, ",\"value\":");
-			p += dp_number_f32(score->value, p);
+		if (score->flags & DP_SCORE_NONE) {
+			p = PUT(p, ",\"missing\":true},");
+			continue;
 		}
-		if (isfinite(score->probability)) {
-			p = PUT(p, ",\"probability\":");
-			p += dp_number_f32(score->probability, p);
-		}
-		p = PUT(p, ",\"class\":");
-		p = put_u64(p, score->class_index);
+		if (t->label_count[score->model])
+			p = put_class(p, t, names, score);
+		else if (isfinite(score->value))
+			p = put_number(PUT(p, ",\"value\":"), score->value);
 		p = PUT(p, "},");
 	}
 	p[-1] = '}';
+	return p;
+}
+
+/* What the models took from the sensor's windows. */
+static char *put_derived(char *p, const struct dp_json_stream *t, const struct dp_json_names *names,
+	const struct dp_rec_reading *r)
+{
+	const float *derived = dp_rec_derived(r);
+	bool any = false;
+
+	for (uint16_t i = 0; i < r->derived_count; i++) {
+		if (!isfinite(derived[i]))
+			continue;
+		if (!any)
+			p = PUT(p, ",\"inputs\":{");
+		p = put_text(p, names, t->derived[i]);
+		p += dp_number_f32(derived[i], p);
+		*p++ = ',';
+		any = true;
+	}
+	if (any)
+		p[-1] = '}';
 	return p;
 }
 
@@ -262,6 +303,7 @@ static char *put_reading(struct dp_json_form *f, char *p, const struct dp_json_n
 
 	p = put_values(p, t, names, r);
 	p = put_tags(p, t, names, r);
+	p = put_derived(p, t, names, r);
 	p = put_scores(p, t, names, dp_rec_scores(r), r->score_count);
 	p = put_flags(p, r->flags);
 	p = PUT(p, ",\"arrival\":");
@@ -493,13 +535,13 @@ static size_t bound(const struct dp_rec *rec, const struct dp_json_stream *t)
 	if (rec->kind == DP_REC_READING) {
 		const struct dp_rec_reading *r = (const struct dp_rec_reading *)rec;
 
-		n += (size_t)r->field_count * DP_NUMBER_BYTES_MAX +
-		     (size_t)r->score_count * (SCORE_BYTES_MAX + t->model_bytes_max);
+		n += ((size_t)r->field_count + r->derived_count) * DP_NUMBER_BYTES_MAX +
+		     (size_t)r->score_count * (SCORE_BYTES_MAX + t->score_bytes_max);
 	} else if (rec->kind == DP_REC_WINDOW) {
 		const struct dp_rec_window *w = (const struct dp_rec_window *)rec;
 
 		n += (size_t)w->field_count * (4 + 6 * STAT_BYTES_MAX) +
-		     (size_t)w->score_count * (SCORE_BYTES_MAX + t->model_bytes_max);
+		     (size_t)w->score_count * (SCORE_BYTES_MAX + t->score_bytes_max);
 	} else if (rec->kind == DP_REC_MARK) {
 		n += (size_t)DP_COUNTER_COUNT * COUNTER_BYTES_MAX;
 	}

@@ -33,9 +33,9 @@ static void append(struct maker *m, const char *text)
 
 static void append_escaped(struct maker *m, const char *name)
 {
-	char text[6 * DP_NAME_BYTES_MAX + 1];
+	char text[6 * DP_EXPR_BYTES_MAX + 1];
 
-	assert(strlen(name) <= DP_NAME_BYTES_MAX);
+	assert(strlen(name) <= DP_EXPR_BYTES_MAX);
 	*dp_json_escape(text, name, strlen(name)) = 0;
 	append(m, text);
 }
@@ -59,10 +59,10 @@ static void make_head(struct maker *m, struct dp_json_text_at *out, int kind, co
 	out->bytes = (uint32_t)(m->used - begin);
 }
 
-_Static_assert(offsetof(struct dp_field, name) == 0 && offsetof(struct dp_tag, name) == 0 &&
-		       offsetof(struct dp_model_name, name) == 0 &&
-		       offsetof(struct dp_window_def, name) == 0 &&
-		       offsetof(struct dp_rule, name) == 0,
+_Static_assert(
+	offsetof(struct dp_field, name) == 0 && offsetof(struct dp_tag, name) == 0 &&
+		offsetof(struct dp_model, name) == 0 && offsetof(struct dp_label, text) == 0 &&
+		offsetof(struct dp_window_def, name) == 0 && offsetof(struct dp_rule, name) == 0,
 	"make_list() finds the name at the start");
 
 /* `count` structs of `stride` bytes that begin with a name; `end` goes behind each name. */
@@ -87,6 +87,44 @@ static struct dp_json_text_at *make_list(
 	return list;
 }
 
+/* "mean(x,5m)" as "mean_x_5m": an index takes brackets in a key, but no person types them. */
+static void key_of(const char *expression, char key[DP_EXPR_BYTES_MAX + 1])
+{
+	size_t n = 0;
+
+	for (; *expression; expression++)
+		if (*expression != ')')
+			key[n++] = *expression == '(' || *expression == ',' ? '_' : *expression;
+	key[n] = 0;
+}
+
+static struct dp_json_text_at *make_derived(struct maker *m, const struct dp_stream *s)
+{
+	struct dp_json_text_at *list = NULL;
+
+	if (m->names->texts)
+		list = m->names->texts + m->texts_used;
+	for (uint16_t i = 0; i < s->derived_count; i++) {
+		char key[DP_EXPR_BYTES_MAX + 1];
+		struct dp_json_text_at *one;
+
+		key_of(s->derived[i].text, key);
+		one = make_list(m, key, sizeof(key), 1, "\":");
+		assert(!list || one == &list[i]);
+		(void)one;
+	}
+	return list;
+}
+
+static size_t longest(const struct dp_json_text_at *list, size_t count)
+{
+	size_t most = 0;
+
+	for (size_t i = 0; list && i < count; i++)
+		most = list[i].bytes > most ? list[i].bytes : most;
+	return most;
+}
+
 static void make_stream(
 	struct maker *m, struct dp_json_stream *t, const struct dp_stream *s, const char *label)
 {
@@ -96,13 +134,17 @@ static void make_stream(
 		make_head(m, &t->head[kind], kind, label, s->name);
 	t->field = make_list(m, s->fields, sizeof(struct dp_field), s->field_count, "\":");
 	t->tag = make_list(m, s->tags, sizeof(struct dp_tag), s->tag_count, "\":");
-	t->model = make_list(m, s->models, sizeof(struct dp_model_name), s->model_count, "\":");
+	t->model = make_list(m, s->models, sizeof(struct dp_model), s->model_count, "\":");
+	t->label = make_list(m, s->labels, sizeof(struct dp_label), s->label_count, "\"");
+	t->derived = make_derived(m, s);
 	t->window = make_list(m, s->windows, sizeof(struct dp_window_def), s->window_count, "\"");
 	t->rule = make_list(m, s->rules, sizeof(struct dp_rule), s->rule_count, "\"");
 	t->names_bytes = m->used - begin;
-	for (uint16_t i = 0; t->model && i < s->model_count; i++)
-		if (t->model[i].bytes > t->model_bytes_max)
-			t->model_bytes_max = t->model[i].bytes;
+	for (uint16_t i = 0; i < s->model_count; i++) {
+		t->label_at[i] = s->models[i].label_at;
+		t->label_count[i] = s->models[i].label_count;
+	}
+	t->score_bytes_max = longest(t->model, s->model_count) + longest(t->label, s->label_count);
 }
 
 static void make_all(struct maker *m, const struct dp_stream_set *streams, const char *label)

@@ -15,10 +15,12 @@ struct dp_json_text_at {
 struct dp_json_stream {
 	/* `","kind":"...","appliance":"...","stream":"..."`: what follows the id */
 	struct dp_json_text_at head[DP_REC_KINDS];
-	struct dp_json_text_at *field, *tag, *model; /* `"name":`, by index */
-	struct dp_json_text_at *window, *rule;	     /* `"name"`, by index */
-	size_t names_bytes;			     /* of all of the above once */
-	size_t model_bytes_max;			     /* of the longest of `model` */
+	struct dp_json_text_at *field, *tag, *model, *derived; /* `"name":`, by index */
+	struct dp_json_text_at *window, *rule, *label;	       /* `"name"`, by index */
+	size_t names_bytes;				       /* of all of the above once */
+	size_t score_bytes_max; /* of the longest of `model` and of `label` */
+	/* of model i: its classes among the labels */
+	uint16_t label_at[DP_MODELS_MAX], label_count[DP_MODELS_MAX];
 };
 
 struct dp_json_names {

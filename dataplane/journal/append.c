@@ -35,9 +35,10 @@ static const struct dp_rec *put_window(const struct dp_append *a, const struct d
 {
 	const struct dp_stream *stream = w->table->stream;
 	uint32_t stats = stream->windows[c->window].stats, index;
+	uint8_t scores = w->scores->of_window[c->window];
 	struct dp_slot *s = dp_table_slot(w->table, c->slot);
-	struct dp_rec_window *r = dp_log_record(
-		a->log, DP_REC_WINDOW, dp_rec_window_bytes(stream, stats, s->id.len), &index);
+	struct dp_rec_window *r = dp_log_record(a->log, DP_REC_WINDOW,
+		dp_rec_window_bytes(stream, stats, scores, s->id.len), &index);
 	size_t words = (size_t)stream->field_count * (size_t)__builtin_popcount(stats);
 	char *tail = (char *)(r + 1);
 
@@ -52,7 +53,13 @@ static const struct dp_rec *put_window(const struct dp_append *a, const struct d
 	r->field_count = stream->field_count;
 	r->stats = (uint16_t)stats;
 	put_id(tail, &r->head, &s->id);
-	memcpy(tail + dp_rec_pad(s->id.len, 4), w->closes->stats + c->stats_at, words * 4);
+	tail += dp_rec_pad(s->id.len, 4);
+	memcpy(tail, w->closes->stats + c->stats_at, words * 4);
+	r->score_count = scores;
+	if (scores)
+		memcpy(tail + words * 4,
+			dp_scores_of_close(w->scores, (uint32_t)(c - w->closes->list)),
+			scores * sizeof(struct dp_rec_score));
 	dp_log_arrival_time(a->log, arrival_ns);
 	set_place(a, s, index);
 	return &r->head;
@@ -168,6 +175,20 @@ static void put_tags(char *at, struct dp_rec_reading *r, const struct dp_batch *
 	}
 }
 
+/* Returns where the tags go. */
+static char *put_scores(char *at, struct dp_rec_reading *r, const struct dp_scores *s, uint32_t row,
+	const struct dp_stream *stream)
+{
+	size_t derived = stream->derived_count * sizeof(float);
+	size_t scores = s->of_readings * sizeof(struct dp_rec_score);
+
+	r->derived_count = stream->derived_count;
+	r->score_count = (uint8_t)s->of_readings;
+	memcpy(at, dp_scores_derived(s, row), derived);
+	memcpy(at + derived, dp_scores_of_reading(s, row), scores);
+	return at + derived + scores;
+}
+
 static size_t reading_bytes(const struct dp_batch *b, uint32_t row)
 {
 	const struct dp_stream *s = b->stream;
@@ -215,8 +236,12 @@ static const struct dp_rec *put_reading(
 	r->group = b->group[row];
 	r->field_count = stream->field_count;
 	put_id(tail, &r->head, &b->id[row]);
-	memcpy(tail + id_bytes, dp_batch_row_values(b, row), 4u * stream->field_count);
-	put_tags(tail + id_bytes + 4u * stream->field_count, r, b, row);
+	tail += id_bytes;
+	memcpy(tail, dp_batch_row_values(b, row), 4u * stream->field_count);
+	tail += 4u * stream->field_count;
+	if (w->scores->width)
+		tail = put_scores(tail, r, w->scores, row, stream);
+	put_tags(tail, r, b, row);
 	if (r->flags & (DP_ROW_NEW_LIFE | DP_ROW_CLOCK_RESET)) {
 		struct dp_rec_place place = dp_log_place(a->log, *index);
 		uint64_t id[2];
@@ -230,11 +255,19 @@ static const struct dp_rec *put_reading(
 	return &r->head;
 }
 
+static size_t close_bytes(const struct dp_brought *w, uint32_t close, size_t id_len)
+{
+	uint8_t window = w->closes->list[close].window;
+	const struct dp_stream *stream = w->table->stream;
+
+	return dp_rec_window_bytes(
+		stream, stream->windows[window].stats, w->scores->of_window[window], id_len);
+}
+
 /* Exact bytes of a group with all that it causes. */
 static size_t group_bytes(
 	const struct dp_brought *w, const struct merge *m, uint32_t row, uint32_t rows)
 {
-	const struct dp_stream *stream = w->batch->stream;
 	uint8_t id_len = w->batch->id[row].len;
 	size_t n = 0;
 	uint32_t close = m->close, event = m->event;
@@ -242,8 +275,7 @@ static size_t group_bytes(
 	for (uint32_t i = row; i < row + rows; i++)
 		n += reading_bytes(w->batch, i);
 	for (; close < w->closes->count && w->closes->list[close].row < row + rows; close++)
-		n += dp_rec_window_bytes(
-			stream, stream->windows[w->closes->list[close].window].stats, id_len);
+		n += close_bytes(w, close, id_len);
 	for (; event < w->events->count; event++) {
 		const struct dp_alert_event *e = &w->events->list[event];
 
@@ -291,12 +323,10 @@ void dp_append_batch(
 
 static size_t timer_bytes(const struct dp_brought *w)
 {
-	const struct dp_stream *stream = w->table->stream;
 	size_t n = w->events->count * dp_rec_alert_bytes(DP_SENSOR_ID_MAX);
 
 	for (uint32_t i = 0; i < w->closes->count; i++)
-		n += dp_rec_window_bytes(
-			stream, stream->windows[w->closes->list[i].window].stats, DP_SENSOR_ID_MAX);
+		n += close_bytes(w, i, DP_SENSOR_ID_MAX);
 	return n;
 }
 

@@ -12,6 +12,7 @@
 #include "dataplane/core/clock.h"
 #include "dataplane/core/drop.h"
 #include "dataplane/journal/log.h"
+#include "dataplane/score/score.h"
 #include "dataplane/window/window.h"
 
 struct dp_append {
@@ -26,6 +27,7 @@ struct dp_brought {
 	const struct dp_alerts *alerts;
 	const struct dp_batch *batch; /* NULL for timers */
 	const struct dp_closes *closes;
+	const struct dp_scores *scores;
 	const struct dp_alert_events *events;
 };
 

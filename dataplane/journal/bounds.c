@@ -28,8 +28,8 @@ static size_t reading_bytes_max(const struct dp_stream *s)
 
 static size_t window_bytes_max(const struct dp_stream *s, uint16_t i)
 {
-	return dp_rec_window_bytes(s, s->windows[i].stats | DP_STAT_COUNT, DP_SENSOR_ID_MAX) +
-	       dp_rec_pad(sizeof(struct dp_rec_score) * s->model_count, 8);
+	return dp_rec_window_bytes(
+		s, s->windows[i].stats | DP_STAT_COUNT, s->model_count, DP_SENSOR_ID_MAX);
 }
 
 size_t dp_rec_bytes_max(const struct dp_stream *s)

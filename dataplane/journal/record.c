@@ -43,9 +43,14 @@ const float *dp_rec_values(const struct dp_rec_reading *r)
 	return (const float *)tail(&r->head);
 }
 
+const float *dp_rec_derived(const struct dp_rec_reading *r)
+{
+	return dp_rec_values(r) + r->field_count;
+}
+
 const struct dp_rec_score *dp_rec_scores(const struct dp_rec_reading *r)
 {
-	return (const struct dp_rec_score *)(dp_rec_values(r) + r->field_count);
+	return (const struct dp_rec_score *)(dp_rec_derived(r) + r->derived_count);
 }
 
 const uint8_t *dp_rec_tags(const struct dp_rec_reading *r)
@@ -95,7 +100,7 @@ static bool ends_at(const struct dp_rec *rec, size_t used)
 static bool scores_good(const struct dp_rec_score *score, size_t n, const struct dp_stream *s)
 {
 	for (size_t i = 0; i < n; i++)
-		if (score[i].model >= s->model_count)
+		if (score[i].model >= s->model_count || score[i].flags & ~DP_SCORE_NONE)
 			return false;
 	return true;
 }
@@ -107,11 +112,13 @@ static bool reading_good(const struct dp_rec_reading *r, const struct dp_stream 
 
 	if (r->field_count != s->field_count || r->tag_count != s->tag_count ||
 		r->score_count > s->model_count || r->flags > ROW_FLAGS_ALL || r->reserved ||
-		r->index >= DP_DATAGRAM_READINGS_MAX || r->group > DP_DATAGRAM_READINGS_MAX)
+		r->index >= DP_DATAGRAM_READINGS_MAX || r->group > DP_DATAGRAM_READINGS_MAX ||
+		(r->derived_count && r->derived_count != s->derived_count))
 		return false;
 	if (!(r->flags & DP_ROW_NUMBERED) && r->seq)
 		return false;
-	used += sizeof(float) * r->field_count + sizeof(struct dp_rec_score) * r->score_count;
+	used += sizeof(float) * ((size_t)r->field_count + r->derived_count) +
+		sizeof(struct dp_rec_score) * r->score_count;
 	if (used > r->head.bytes || !scores_good(dp_rec_scores(r), r->score_count, s))
 		return false;
 	for (uint8_t i = 0; i < r->tag_count; i++) {

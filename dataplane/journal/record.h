@@ -4,8 +4,8 @@
  * dp_rec_check() accepts.
  *
  *   struct dp_rec_<kind> | sensor id, padded to 4 | kind-specific tail | zeros to a multiple of 8
- *   tail of reading: f32 values[field_count] | struct dp_rec_score[score_count] |
- *                    tag_count times (u8 length, bytes)
+ *   tail of reading: f32 values[field_count] | f32 derived[derived_count] |
+ *                    struct dp_rec_score[score_count] | tag_count times (u8 length, bytes)
  *   tail of window:  per field, per bit of stats from the lowest: u32 count or f32 |
  *                    struct dp_rec_score[score_count]
  *   tail of mark:    u64 counters[counter_count]; none in a mark of a sensor
@@ -55,17 +55,22 @@ struct dp_rec_reading {
 	uint8_t tag_count;
 	uint16_t field_count;
 	uint8_t score_count;
-	uint8_t group; /* readings of its datagram on the first, 0 on the others */
-	uint32_t reserved;
+	uint8_t group;		/* readings of its datagram on the first, 0 on the others */
+	uint16_t derived_count; /* as many as the stream has; 0 where nothing was scored */
+	uint16_t reserved;
 };
 _Static_assert(sizeof(struct dp_rec_reading) == 64, "reading record");
+
+enum dp_score_flag {
+	DP_SCORE_NONE = 1 << 0, /* an input was missing and the model has no rule for that */
+};
 
 struct dp_rec_score {
 	uint16_t model; /* index in the stream's models */
 	uint8_t class_index;
-	uint8_t flags;
+	uint8_t flags; /* enum dp_score_flag */
 	uint32_t version;
-	float value, probability;
+	float value, probability; /* NaN: the model has none */
 };
 _Static_assert(sizeof(struct dp_rec_score) == 16, "score");
 
@@ -156,17 +161,20 @@ static inline size_t dp_rec_reading_bytes(
 	const struct dp_stream *s, size_t id_len, const uint8_t *tag_len)
 {
 	size_t n = sizeof(struct dp_rec_reading) + dp_rec_pad(id_len, 4) + 4u * s->field_count +
-		   sizeof(struct dp_rec_score) * s->model_count;
+		   sizeof(float) * s->derived_count +
+		   sizeof(struct dp_rec_score) * s->reading_models;
 
 	for (uint16_t i = 0; i < s->tag_count; i++)
 		n += 1u + tag_len[i];
 	return dp_rec_pad(n, 8);
 }
 
-static inline size_t dp_rec_window_bytes(const struct dp_stream *s, uint32_t stats, size_t id_len)
+static inline size_t dp_rec_window_bytes(
+	const struct dp_stream *s, uint32_t stats, size_t scores, size_t id_len)
 {
 	return dp_rec_pad(sizeof(struct dp_rec_window) + dp_rec_pad(id_len, 4) +
-				  4u * (size_t)s->field_count * (size_t)__builtin_popcount(stats),
+				  4u * (size_t)s->field_count * (size_t)__builtin_popcount(stats) +
+				  sizeof(struct dp_rec_score) * scores,
 		8);
 }
 
@@ -192,6 +200,7 @@ bool dp_rec_check(const struct dp_rec *rec, size_t left, const struct dp_stream_
 /* Accessors; only after dp_rec_check. */
 const char *dp_rec_sensor(const struct dp_rec *rec);
 const float *dp_rec_values(const struct dp_rec_reading *r);
+const float *dp_rec_derived(const struct dp_rec_reading *r);
 const struct dp_rec_score *dp_rec_scores(const struct dp_rec_reading *r);
 const uint8_t *dp_rec_tags(const struct dp_rec_reading *r);  /* tag_count times (length, bytes) */
 const uint32_t *dp_rec_stats(const struct dp_rec_window *w); /* u32 or f32 bits */

@@ -20,7 +20,10 @@ _Static_assert((int)DP_NAME_BYTES_MAX <= (int)DP_SENSOR_ID_MAX, "one check serve
 
 #define SCHEMA_MAGIC 0x48435350u /* "PSCH" */
 
-enum { SCHEMA_VERSION = 1 };
+enum {
+	SCHEMA_VERSION = 1,
+	FIELD_IS_SCORE = 0xfffe, /* in place of a rule's field: model and label follow */
+};
 
 /* ---- writing ---- */
 
@@ -101,7 +104,11 @@ static void put_rule(struct sink *to, const struct dp_rule *r)
 	put_text(to, r->name);
 	put_u8(to, (uint8_t)r->kind);
 	put_u8(to, (uint8_t)r->severity);
-	put_u16(to, (uint16_t)r->field);
+	put_u16(to, r->of_score ? FIELD_IS_SCORE : (uint16_t)r->field);
+	if (r->of_score) {
+		put_u16(to, (uint16_t)r->model);
+		put_u16(to, (uint16_t)r->label);
+	}
 	put_u16(to, (uint16_t)r->window);
 	put_u32(to, r->stat);
 	put_f64(to, r->threshold);
@@ -109,6 +116,23 @@ static void put_rule(struct sink *to, const struct dp_rule *r)
 	put_u32(to, r->count);
 	put_i64(to, r->duration_ns);
 	put_i64(to, r->period_ns);
+}
+
+/* Only where there are any: schemas of streams without models are as they were before them. */
+static void put_models(struct sink *to, const struct dp_stream *s)
+{
+	put_u16(to, s->label_count);
+	put_u16(to, s->derived_count);
+	for (uint16_t i = 0; i < s->model_count; i++) {
+		put_text(to, s->models[i].name);
+		put_u16(to, (uint16_t)s->models[i].window);
+		put_u16(to, s->models[i].label_at);
+		put_u16(to, s->models[i].label_count);
+	}
+	for (uint16_t i = 0; i < s->label_count; i++)
+		put_text(to, s->labels[i].text);
+	for (uint16_t i = 0; i < s->derived_count; i++)
+		put_text(to, s->derived[i].text);
 }
 
 static void put_stream(struct sink *to, const struct dp_stream *s)
@@ -134,8 +158,8 @@ static void put_stream(struct sink *to, const struct dp_stream *s)
 		put_window(to, &s->windows[i]);
 	for (uint16_t i = 0; i < s->rule_count; i++)
 		put_rule(to, &s->rules[i]);
-	for (uint16_t i = 0; i < s->model_count; i++)
-		put_text(to, s->models[i].name);
+	if (s->model_count)
+		put_models(to, s);
 }
 
 static void put_set(struct sink *to, const struct dp_stream_set *set)
@@ -199,11 +223,15 @@ uint32_t dp_rule_hash(const struct dp_stream *s, const struct dp_rule *r)
 	struct sink to = hash_sink(&state);
 
 	/* By name: a field or window that only moved in its list leaves the rule what it was. */
-	plain.field = plain.window = -1;
+	plain.field = plain.window = plain.model = plain.label = -1;
 	put_text(&to, s->name);
 	put_rule(&to, &plain);
 	put_text(&to, r->field >= 0 ? s->fields[r->field].name : "");
 	put_text(&to, r->window >= 0 ? s->windows[r->window].name : "");
+	if (r->of_score) {
+		put_text(&to, s->models[r->model].name);
+		put_text(&to, r->label >= 0 ? s->labels[r->label].text : "");
+	}
 	return (uint32_t)XXH3_64bits_digest(&state);
 }
 
@@ -344,6 +372,15 @@ static void get_rule(struct source *from, struct dp_rule *r, const struct dp_str
 	kind = get_u8(from);
 	severity = get_u8(from);
 	r->field = (int16_t)get_u16(from);
+	r->model = r->label = -1;
+	r->of_score = (uint16_t)r->field == FIELD_IS_SCORE;
+	if (r->of_score) {
+		r->field = -1;
+		r->model = (int16_t)get_u16(from);
+		r->label = (int16_t)get_u16(from);
+		from->bad |= r->model < 0 || r->model >= s->model_count || r->label < -1 ||
+			     r->label >= DP_LABELS_MAX;
+	}
 	r->window = (int16_t)get_u16(from);
 	r->stat = get_u32(from);
 	r->threshold = get_f64(from);
@@ -360,13 +397,45 @@ static void get_rule(struct source *from, struct dp_rule *r, const struct dp_str
 	r->severity = from->bad ? 0 : (enum dp_severity)severity;
 }
 
+static void get_model(struct source *from, struct dp_model *m, struct dp_stream *s)
+{
+	get_name(from, m->name);
+	m->window = (int16_t)get_u16(from);
+	m->label_at = get_u16(from);
+	m->label_count = get_u16(from);
+	from->bad |= m->window < -1 || m->window >= s->window_count ||
+		     m->label_at + m->label_count > s->label_count;
+	s->reading_models += m->window < 0;
+}
+
+static void get_models(struct source *from, struct dp_stream *s)
+{
+	struct dp_model model;
+	struct dp_label label;
+	struct dp_derived derived = {0};
+
+	s->label_count = get_u16(from);
+	s->derived_count = get_u16(from);
+	from->bad |= s->label_count > DP_LABELS_MAX || s->derived_count > DP_DERIVED_MAX;
+	if (from->bad)
+		return;
+	s->models = carve(from, s->model_count, sizeof(model));
+	for (uint16_t i = 0; !from->bad && i < s->model_count; i++)
+		get_model(from, s->models ? &s->models[i] : &model, s);
+	s->labels = carve(from, s->label_count, sizeof(label));
+	for (uint16_t i = 0; !from->bad && i < s->label_count; i++)
+		get_text(from, s->labels ? s->labels[i].text : label.text, DP_CLASS_BYTES_MAX);
+	s->derived = carve(from, s->derived_count, sizeof(derived));
+	for (uint16_t i = 0; !from->bad && i < s->derived_count; i++)
+		get_text(from, s->derived ? s->derived[i].text : derived.text, DP_EXPR_BYTES_MAX);
+}
+
 static void get_arrays(struct source *from, struct dp_stream *s)
 {
 	struct dp_field field;
 	struct dp_tag tag;
 	struct dp_window_def window;
 	struct dp_rule rule;
-	struct dp_model_name model;
 
 	s->fields = carve(from, s->field_count, sizeof(field));
 	for (uint16_t i = 0; !from->bad && i < s->field_count; i++)
@@ -380,9 +449,8 @@ static void get_arrays(struct source *from, struct dp_stream *s)
 	s->rules = carve(from, s->rule_count, sizeof(rule));
 	for (uint16_t i = 0; !from->bad && i < s->rule_count; i++)
 		get_rule(from, s->rules ? &s->rules[i] : &rule, s);
-	s->models = carve(from, s->model_count, sizeof(model));
-	for (uint16_t i = 0; !from->bad && i < s->model_count; i++)
-		get_name(from, s->models ? s->models[i].name : model.name);
+	if (s->model_count)
+		get_models(from, s);
 }
 
 static void get_stream(struct source *from, struct dp_stream *s)
@@ -396,13 +464,14 @@ static void get_stream(struct source *from, struct dp_stream *s)
 	s->window_count = get_u16(from);
 	s->rule_count = get_u16(from);
 	s->model_count = get_u16(from);
+	s->label_count = s->derived_count = s->reading_models = 0;
 	s->lateness_ns = get_ns(from);
 	s->max_skew_ns = get_ns(from);
 	s->idle_ns = get_ns(from);
 	s->forget_ns = get_ns(from);
 	from->bad |= s->field_count > DP_FIELDS_MAX || s->tag_count > DP_TAGS_MAX ||
 		     s->window_count > DP_WINDOWS_MAX || s->rule_count > DP_RULES_MAX ||
-		     s->model_count > UINT8_MAX; /* a record counts its scores in one byte */
+		     s->model_count > DP_MODELS_MAX;
 	if (!from->bad)
 		get_arrays(from, s);
 }

@@ -16,30 +16,32 @@ static size_t plan(const struct dp_stream *s, uint16_t i, size_t at, struct dp_w
 {
 	const struct dp_window_def *d = &s->windows[i];
 	size_t n = s->field_count, end = sizeof(struct dp_pane);
+	uint32_t kept = d->stats | d->kept;
 
 	*l = (struct dp_window_layout){
 		.slide_ns = d->slide_ns,
 		.size_ns = d->size_ns,
-		.stats = d->stats,
+		.stats = kept,
+		.told = d->stats,
 		.words = (uint32_t)__builtin_popcount(d->stats),
 		.span = (uint32_t)(d->size_ns / d->slide_ns),
 		.panes = dp_window_panes(s, i),
 		.ring_at = at,
 		.panes_at = at + sizeof(struct dp_window_ring),
 	};
-	if (d->stats & DP_STAT_LAST)
+	if (kept & DP_STAT_LAST)
 		l->last_ns_at = array(&end, n * sizeof(int64_t));
-	if (d->stats & (DP_STAT_MEAN | DP_STAT_STD))
+	if (kept & (DP_STAT_MEAN | DP_STAT_STD))
 		l->mean_at = array(&end, n * sizeof(double));
-	if (d->stats & DP_STAT_STD)
+	if (kept & DP_STAT_STD)
 		l->m2_at = array(&end, n * sizeof(double));
-	if (d->stats & (DP_STAT_COUNT | DP_STAT_MEAN | DP_STAT_STD))
+	if (kept & (DP_STAT_COUNT | DP_STAT_MEAN | DP_STAT_STD))
 		l->count_at = array(&end, n * sizeof(uint32_t));
-	if (d->stats & DP_STAT_MIN)
+	if (kept & DP_STAT_MIN)
 		l->min_at = array(&end, n * sizeof(float));
-	if (d->stats & DP_STAT_MAX)
+	if (kept & DP_STAT_MAX)
 		l->max_at = array(&end, n * sizeof(float));
-	if (d->stats & DP_STAT_LAST)
+	if (kept & DP_STAT_LAST)
 		l->last_at = array(&end, n * sizeof(float));
 	l->pane_bytes = (end + 7) & ~(size_t)7;
 	return l->panes_at + l->panes * l->pane_bytes;

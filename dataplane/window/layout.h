@@ -10,8 +10,9 @@
 /* Where things are, per window definition. Offsets of arrays [field_count] are within a pane. */
 struct dp_window_layout {
 	int64_t slide_ns, size_ns;
-	uint32_t stats, words; /* enum dp_stat bits; per field in a close */
-	uint32_t span, panes;  /* panes of a window; panes kept */
+	uint32_t stats, told; /* enum dp_stat bits: kept; of these, in a close */
+	uint32_t words;	      /* per field in a close */
+	uint32_t span, panes; /* panes of a window; panes kept */
 	size_t ring_at, panes_at, pane_bytes;
 	size_t last_ns_at, mean_at, m2_at, count_at, min_at, max_at, last_at;
 };

@@ -16,7 +16,7 @@
 #include <math.h>
 #include <string.h>
 
-#include "dataplane/window/layout.h"
+#include "dataplane/window/pane.h"
 
 enum { PREFETCH_ROWS = 4 };
 
@@ -28,27 +28,6 @@ struct cause {
 };
 
 /* ---- panes ---- */
-
-static int64_t floor_div(int64_t a, int64_t b)
-{
-	return a / b - (a % b < 0);
-}
-
-static inline struct dp_window_ring *ring_of(const struct dp_window_layout *l, char *state)
-{
-	return (struct dp_window_ring *)(state + l->ring_at);
-}
-
-/* Pane p, of which newest - panes < p <= newest. */
-static inline struct dp_pane *pane_of(
-	const struct dp_window_layout *l, struct dp_window_ring *r, int64_t p)
-{
-	int64_t at = (int64_t)r->newest_at - (r->newest - p);
-
-	assert(p <= r->newest && r->newest - p < l->panes);
-	at += at < 0 ? l->panes : 0;
-	return (struct dp_pane *)((char *)(r + 1) + (size_t)at * l->pane_bytes);
-}
 
 static void empty_pane(const struct dp_window_layout *l, struct dp_pane *pane, uint32_t fields)
 {
@@ -130,7 +109,7 @@ static inline void add(const struct dp_window_layout *l, struct dp_pane *pane, c
 static struct dp_pane *other_pane(const struct dp_window_layout *l, struct dp_window_ring *r,
 	int64_t event_ns, uint32_t fields)
 {
-	int64_t p = floor_div(event_ns, l->slide_ns);
+	int64_t p = dp_floor_div(event_ns, l->slide_ns);
 	struct dp_pane *pane;
 
 	if (p < r->next)
@@ -144,7 +123,7 @@ static struct dp_pane *other_pane(const struct dp_window_layout *l, struct dp_wi
 		r->newest = p;
 		r->newest_ns = p * l->slide_ns;
 	}
-	pane = pane_of(l, r, p);
+	pane = dp_pane_of(l, r, p);
 	if (!pane->readings) {
 		empty_pane(l, pane, fields);
 		r->filled++;
@@ -156,40 +135,11 @@ static inline struct dp_pane *pane_for(const struct dp_window_layout *l, struct 
 	int64_t event_ns, uint32_t fields)
 {
 	if ((uint64_t)event_ns - (uint64_t)r->newest_ns < (uint64_t)l->slide_ns)
-		return pane_of(l, r, r->newest);
+		return dp_pane_of(l, r, r->newest);
 	return other_pane(l, r, event_ns, fields);
 }
 
 /* ---- closing ---- */
-
-struct merged {
-	double n, mean, m2;
-	float min, max, last;
-};
-
-/* Chan, Golub and LeVeque 1979: partials of two sets to those of their union; b is the later. */
-static void merge(const struct dp_window_layout *l, const struct dp_pane *pane, uint32_t field,
-	struct merged *m)
-{
-	const char *b = (const char *)pane;
-	double n = l->count_at ? ((const uint32_t *)(b + l->count_at))[field] : 0;
-
-	if (l->mean_at && n > 0) {
-		double off = ((const double *)(b + l->mean_at))[field] - m->mean;
-		double part = n / (m->n + n);
-
-		if (l->m2_at)
-			m->m2 += ((const double *)(b + l->m2_at))[field] + off * off * m->n * part;
-		m->mean += off * part;
-	}
-	m->n += n;
-	if (l->min_at)
-		m->min = fminf(m->min, ((const float *)(b + l->min_at))[field]);
-	if (l->max_at)
-		m->max = fmaxf(m->max, ((const float *)(b + l->max_at))[field]);
-	if (l->last_at && !isnan(((const float *)(b + l->last_at))[field]))
-		m->last = ((const float *)(b + l->last_at))[field];
-}
 
 static uint32_t bits_of(float v)
 {
@@ -200,7 +150,7 @@ static uint32_t bits_of(float v)
 }
 
 /* A window's statistics of one field, lowest bit first; returns where the next field's go. */
-static uint32_t *put_field(uint32_t *at, uint32_t stats, const struct merged *m)
+static uint32_t *put_field(uint32_t *at, uint32_t stats, const struct dp_merged *m)
 {
 	if (stats & DP_STAT_COUNT)
 		*at++ = (uint32_t)m->n;
@@ -228,7 +178,7 @@ static void close_window(const struct dp_windows *w, uint8_t window, struct dp_w
 	uint32_t *at;
 
 	for (int64_t p = k; p < k + l->span && p <= r->newest; p++) {
-		const struct dp_pane *pane = pane_of(l, r, p);
+		const struct dp_pane *pane = dp_pane_of(l, r, p);
 
 		panes[n] = pane;
 		n += pane->readings > 0;
@@ -250,11 +200,11 @@ static void close_window(const struct dp_windows *w, uint8_t window, struct dp_w
 	};
 	at = out->stats + out->stats_used;
 	for (uint32_t field = 0; field < w->stream->field_count; field++) {
-		struct merged m = {.min = INFINITY, .max = -INFINITY, .last = NAN};
+		struct dp_merged m = DP_MERGED_NONE;
 
 		for (uint32_t i = 0; i < n; i++)
-			merge(l, panes[i], field, &m);
-		at = put_field(at, l->stats, &m);
+			dp_pane_merge(l, panes[i], field, &m);
+		at = put_field(at, l->told, &m);
 	}
 	out->stats_used = (uint32_t)(at - out->stats);
 }
@@ -265,7 +215,7 @@ static void close_below(const struct dp_window_layout *l, struct dp_window_ring 
 	int64_t p = r->filled ? r->next : next;
 
 	for (; p < next && p <= r->newest; p++) {
-		struct dp_pane *pane = pane_of(l, r, p);
+		struct dp_pane *pane = dp_pane_of(l, r, p);
 
 		r->filled -= pane->readings > 0;
 		pane->readings = 0;
@@ -281,7 +231,7 @@ static void close_due(const struct dp_windows *w, uint8_t window, struct dp_wind
 	int64_t watermark, const struct cause *why)
 {
 	const struct dp_window_layout *l = &w->layout[window];
-	int64_t open = floor_div(watermark, l->slide_ns) - l->span + 1;
+	int64_t open = dp_floor_div(watermark, l->slide_ns) - l->span + 1;
 
 	if (r->filled && why->out)
 		for (int64_t k = r->next; k < open && k <= r->newest; k++)
@@ -292,7 +242,7 @@ static void close_due(const struct dp_windows *w, uint8_t window, struct dp_wind
 static void close_everything(const struct dp_windows *w, char *state, const struct cause *why)
 {
 	for (uint8_t i = 0; i < w->stream->window_count; i++) {
-		struct dp_window_ring *r = ring_of(&w->layout[i], state);
+		struct dp_window_ring *r = dp_pane_ring(&w->layout[i], state);
 
 		if (!r->filled)
 			continue;
@@ -310,7 +260,7 @@ static void forget_time(const struct dp_windows *w, char *state, struct dp_slot 
 	s->back_count = 0;
 	for (uint16_t i = 0; i < w->stream->window_count; i++) {
 		const struct dp_window_layout *l = &w->layout[i];
-		struct dp_window_ring *r = ring_of(l, state);
+		struct dp_window_ring *r = dp_pane_ring(l, state);
 
 		*r = (struct dp_window_ring){
 			.next = DP_TIME_NONE, .close_ns = DP_TIME_NONE, .newest_ns = DP_TIME_NONE};
@@ -359,7 +309,7 @@ static inline bool take(const struct dp_windows *w, char *state, struct dp_slot 
 	}
 	for (uint8_t i = 0; i < w->stream->window_count; i++) {
 		const struct dp_window_layout *l = &w->layout[i];
-		struct dp_window_ring *r = ring_of(l, state);
+		struct dp_window_ring *r = dp_pane_ring(l, state);
 		struct dp_pane *pane;
 
 		if (s->watermark >= r->close_ns)
@@ -408,8 +358,8 @@ static inline void prefetch_panes(
 
 	for (uint8_t i = 0; i < w->stream->window_count; i++) {
 		const struct dp_window_layout *l = &w->layout[i];
-		struct dp_window_ring *r = ring_of(l, state);
-		const char *pane = (const char *)pane_of(l, r, r->newest);
+		struct dp_window_ring *r = dp_pane_ring(l, state);
+		const char *pane = (const char *)dp_pane_of(l, r, r->newest);
 
 		for (size_t at = 0; at < l->pane_bytes; at += DP_CACHE_LINE)
 			__builtin_prefetch(pane + at, 1);
@@ -429,6 +379,9 @@ void dp_window_push(const struct dp_windows *w, const struct dp_table *t, struct
 		flags = push_row(w, t, b, row, out);
 		late += (flags & DP_ROW_LATE) != 0;
 		future += (flags & DP_ROW_FUTURE) != 0;
+		if (w->probes.count)
+			dp_window_probe(w, dp_slot_windows(t, dp_table_slot(t, b->slot[row])),
+				dp_batch_row_values(b, row), row);
 		reset += (flags & DP_ROW_CLOCK_RESET) != 0;
 		b->flags[row] |= flags;
 	}
@@ -450,7 +403,7 @@ bool dp_window_open(const struct dp_windows *w, const struct dp_table *t, uint32
 	char *state = dp_slot_windows(t, dp_table_slot(t, slot));
 
 	for (uint16_t i = 0; i < w->stream->window_count; i++)
-		if (ring_of(&w->layout[i], state)->filled)
+		if (dp_pane_ring(&w->layout[i], state)->filled)
 			return true;
 	return false;
 }
@@ -485,8 +438,8 @@ void dp_window_replay_close(const struct dp_windows *w, const struct dp_table *t
 	const struct dp_rec_window *r)
 {
 	const struct dp_window_layout *l = &w->layout[r->window];
-	struct dp_window_ring *ring = ring_of(l, dp_slot_windows(t, dp_table_slot(t, slot)));
-	int64_t k = floor_div(r->start_ns, l->slide_ns);
+	struct dp_window_ring *ring = dp_pane_ring(l, dp_slot_windows(t, dp_table_slot(t, slot)));
+	int64_t k = dp_floor_div(r->start_ns, l->slide_ns);
 
 	if (r->start_ns < -DP_EVENT_LIMIT_NS - DP_SPAN_LIMIT_NS || r->start_ns > DP_EVENT_LIMIT_NS)
 		return;

@@ -42,10 +42,26 @@ struct dp_closes {
 
 struct dp_window_layout; /* opaque: offsets of panes in a slot, per stream */
 
+/*
+ * What a model reads of a sensor's panes when a reading has been put into them: over the panes that
+ * end with the newest that holds a reading and are as many as a window has.
+ */
+struct dp_probe {
+	struct dp_expr expr; /* STAT, ZSCORE or SLOPE */
+	uint32_t to;	     /* place in a row of dp_probes.out */
+};
+
+struct dp_probes {
+	uint32_t count, stride;
+	const struct dp_probe *list; /* those of one window and field together */
+	float *out;		     /* [DP_BATCH_MAX][stride]; NaN: missing */
+};
+
 struct dp_windows {
 	const struct dp_stream *stream;
 	struct dp_window_layout *layout;
 	struct dp_counters *counters;
+	struct dp_probes probes; /* none unless set after the init */
 };
 
 /* Panes kept of window definition i; also the most windows of it that one reading can close. */
@@ -81,6 +97,10 @@ void dp_window_slot_init(const struct dp_windows *w, const struct dp_table *t, s
  */
 void dp_window_push(const struct dp_windows *w, const struct dp_table *t, struct dp_batch *b,
 	struct dp_closes *out);
+
+/* What the probes find after row `row` of a batch, whose values those are; dp_window_push calls it.
+ */
+void dp_window_probe(const struct dp_windows *w, char *state, const float *values, uint32_t row);
 
 /* Closes all windows of one sensor that hold a reading: idle or retired. None of them, and none
  * before them, opens again in this life. */

@@ -26,6 +26,7 @@ struct state {
 	struct dp_alert_events events;
 	struct dp_batch batch;
 	uint32_t slots[SENSORS];
+	float probed[DP_BATCH_MAX][PROBES];
 };
 
 /* ---- the stages ---- */
@@ -43,6 +44,10 @@ static void state_init(struct state *st, struct world *w)
 	cr_assert_eq(dp_arena_init(&st->arena, bytes), 0);
 	cr_assert_eq(dp_table_init(&st->table, &c, &st->arena, 0), 0);
 	cr_assert_eq(dp_windows_init(&st->windows, &w->stream, &w->counters, &st->arena), 0);
+	st->windows.probes = (struct dp_probes){.count = w->probe_count,
+		.stride = PROBES,
+		.list = w->probes,
+		.out = &st->probed[0][0]};
 	cr_assert_eq(dp_closes_init(&st->closes, &w->stream, &st->arena), 0);
 	cr_assert_eq(dp_alerts_init(&st->alerts, &w->stream), 0);
 	cr_assert_eq(dp_alert_events_init(&st->events, &w->stream, &st->arena), 0);
@@ -115,6 +120,8 @@ static void touch(struct state *st, const struct step *s)
 	slot->last_arrival_ns = slot->last_steady_ns = s->arrival_ns;
 }
 
+static const struct dp_scores no_scores;
+
 static void run_timer(struct state *st, struct step *s)
 {
 	uint32_t slot = st->slots[s->sensor];
@@ -125,7 +132,7 @@ static void run_timer(struct state *st, struct step *s)
 	open = dp_window_open(&st->windows, &st->table, slot);
 	dp_window_close_all(&st->windows, &st->table, slot, DP_CLOSE_IDLE, &st->closes);
 	cr_assert_eq(open, st->closes.count > 0);
-	dp_alert_closes(&st->alerts, &st->table, &st->closes, &st->events);
+	dp_alert_closes(&st->alerts, &st->table, &st->closes, &no_scores, &st->events);
 	dp_alert_timer(&st->alerts, &st->table, slot, s->arrival_ns, &st->events);
 	keep(st, s, 1);
 }
@@ -146,9 +153,11 @@ static void run_readings(struct state *st, struct step *steps, uint32_t n)
 	}
 	b->count = n;
 	dp_window_push(&st->windows, &st->table, b, &st->closes);
-	dp_alert_push(&st->alerts, &st->table, b, &st->closes, &st->events);
+	dp_alert_push(&st->alerts, &st->table, b, &st->closes, &no_scores, &st->events);
 	for (uint32_t i = 0; i < n; i++) {
 		steps[i].flags = b->flags[i];
+		for (uint32_t k = 0; k < st->windows.probes.count; k++)
+			steps[i].probed[k] = st->probed[i][k];
 		touch(st, &steps[i]);
 	}
 	keep(st, steps, n);
@@ -193,11 +202,13 @@ static void replay(struct state *st, const struct world *w, const struct step *s
 			.stats = (uint16_t)w->windows[c->window].stats};
 
 		dp_window_replay_close(&st->windows, &st->table, slot, &rec);
-		dp_alert_replay_window(&st->alerts, &st->table, slot, &rec, s->words + c->stats_at);
+		dp_alert_replay_window(&st->alerts, &st->table, slot, &rec, s->words + c->stats_at,
+			st->windows.stream);
 	}
 	if (!s->timer) {
 		dp_window_replay_reading(&st->windows, &st->table, slot, &r, s->values);
-		dp_alert_replay_reading(&st->alerts, &st->table, slot, &r, s->values);
+		dp_alert_replay_reading(
+			&st->alerts, &st->table, slot, &r, s->values, st->windows.stream);
 		touch(st, s);
 	}
 	for (uint32_t i = 0; i < s->event_count; i++) {
@@ -266,6 +277,44 @@ static void check_step(const struct step *s, uint32_t at, const struct ref_close
 	}
 }
 
+static double wanted(const struct dp_expr *e, const struct ref_probe *p, float value)
+{
+	switch (e->op) {
+	case DP_EXPR_SLOPE:
+		return p->slope;
+	case DP_EXPR_ZSCORE:
+		if (!(p->stats[0] > 1) || !isfinite(value))
+			return NAN;
+		return p->stats[2] > 0 ? ((double)value - p->stats[1]) / p->stats[2] : 0;
+	default:
+		return p->stats[__builtin_ctz(e->stat)];
+	}
+}
+
+static void check_probes(
+	const struct step *s, const struct ref_sensor *r, const struct world *w, uint64_t seed)
+{
+	for (uint32_t i = 0; i < w->probe_count; i++) {
+		const struct dp_probe *p = &w->probes[i];
+		float got = s->probed[p->to];
+		struct ref_probe found;
+		double want, span;
+
+		ref_probe(r, p->expr.window, p->expr.field, &found);
+		want = wanted(&p->expr, &found, s->values[p->expr.field]);
+		/* what the rounding of means comes to in this unit */
+		span = p->expr.op == DP_EXPR_SLOPE
+			       ? 1e9 / (double)w->windows[p->expr.window].slide_ns
+		       : p->expr.op == DP_EXPR_ZSCORE
+			       ? 1e3 / (found.stats[2] > 0 ? found.stats[2] : 1)
+			       : 1;
+		cr_assert(near((double)got, want, found.magnitude * span),
+			"seed %llu: probe %d, stat %u, window %u, field %u is %.9g, should be %.9g",
+			(unsigned long long)seed, p->expr.op, p->expr.stat, p->expr.window,
+			p->expr.field, (double)got, want);
+	}
+}
+
 static void check_reference(const struct step *steps, const struct world *w, uint64_t seed)
 {
 	struct ref_sensor *sensors[SENSORS];
@@ -288,6 +337,8 @@ static void check_reference(const struct step *steps, const struct world *w, uin
 			"should be %x",
 			(unsigned long long)seed, i, s->flags, flags);
 		check_step(s, i, want, w, seed);
+		if (!s->timer)
+			check_probes(s, sensors[s->sensor], w, seed);
 	}
 	for (int i = 0; i < SENSORS; i++)
 		ref_free(sensors[i]);
@@ -322,7 +373,8 @@ static void check_same(
 	bool same = live->flags == after->flags && live->close_count == after->close_count &&
 		    live->word_count == after->word_count &&
 		    live->event_count == after->event_count &&
-		    memcmp(live->words, after->words, live->word_count * sizeof(uint32_t)) == 0;
+		    memcmp(live->words, after->words, live->word_count * sizeof(uint32_t)) == 0 &&
+		    memcmp(live->probed, after->probed, sizeof(live->probed)) == 0;
 
 	for (uint32_t i = 0; same && i < live->close_count; i++) {
 		const struct dp_close *a = &live->closes[i], *b = &after->closes[i];
@@ -367,6 +419,7 @@ Test(prop_window, restart_at_any_record_changes_nothing)
 				after[i].flags = 0;
 				after[i].close_count = after[i].word_count = 0;
 				after[i].event_count = 0;
+				memset(after[i].probed, 0, sizeof(after[i].probed));
 			}
 			run(&st, after, cut, 4);
 			for (uint32_t i = cut; i < STEPS; i++)

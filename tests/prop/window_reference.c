@@ -239,3 +239,76 @@ void ref_idle(struct ref_sensor *r, struct ref_closes *out)
 		}
 	}
 }
+
+/* ---- probes ---- */
+
+struct pane {
+	wide start_ns;
+	long double sum;
+	uint32_t count;
+};
+
+/* Of one window's readings, in order of arrival, into panes of that slide. */
+static uint32_t split(const struct open_window *w, uint16_t field, wide slide_ns,
+	struct pane *panes, uint32_t most)
+{
+	uint32_t count = 0;
+
+	for (uint32_t i = 0; i < w->count; i++) {
+		float v = w->readings[i].values[field];
+		wide at =
+			w->start_ns + (w->readings[i].event_ns - w->start_ns) / slide_ns * slide_ns;
+		uint32_t k = 0;
+
+		if (!isfinite(v))
+			continue;
+		while (k < count && panes[k].start_ns != at)
+			k++;
+		assert(k < most);
+		if (k == count)
+			panes[count++] = (struct pane){.start_ns = at};
+		panes[k].sum += (long double)v;
+		panes[k].count++;
+	}
+	return count;
+}
+
+static double slope_of(const struct open_window *w, uint16_t field, int64_t slide_ns)
+{
+	struct pane panes[DP_PANES_MAX];
+	uint32_t count = split(w, field, slide_ns, panes, DP_PANES_MAX);
+	long double n = 0, t = 0, m = 0, up = 0, down = 0;
+
+	if (count < 2)
+		return NAN;
+	for (uint32_t i = 0; i < count; i++) {
+		n += panes[i].count;
+		t += (long double)(panes[i].start_ns - w->start_ns) / 1e9L * panes[i].count;
+		m += panes[i].sum;
+	}
+	for (uint32_t i = 0; i < count; i++) {
+		long double off = (long double)(panes[i].start_ns - w->start_ns) / 1e9L - t / n;
+
+		up += panes[i].count * off * (panes[i].sum / panes[i].count - m / n);
+		down += panes[i].count * off * off;
+	}
+	return (double)(up / down);
+}
+
+void ref_probe(const struct ref_sensor *r, uint16_t def, uint16_t field, struct ref_probe *out)
+{
+	const struct def *d = &r->defs[def];
+	const struct dp_window_def *w = &r->stream->windows[def];
+	const struct open_window none = {0};
+	const struct open_window *seen = &none;
+	uint32_t i = 0;
+
+	if (d->count) {
+		/* the window that starts with the newest pane is the last that has a reading */
+		while (d->open[i].start_ns + w->size_ns <= d->open[d->count - 1].start_ns)
+			i++;
+		seen = &d->open[i];
+	}
+	of_field(seen, field, out->stats, &out->magnitude);
+	out->slope = slope_of(seen, field, w->slide_ns);
+}

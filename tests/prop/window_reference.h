@@ -22,6 +22,13 @@ struct ref_closes {
 	struct ref_close list[REF_CLOSES_MAX];
 };
 
+/* What a model sees of a field: over the first open window that holds the newest pane. */
+struct ref_probe {
+	double stats[REF_STATS]; /* as in ref_close */
+	double slope;		 /* a second; NaN for fewer than two panes with values */
+	double magnitude;
+};
+
 struct ref_sensor;
 
 struct ref_sensor *ref_new(const struct dp_stream *s);
@@ -33,3 +40,6 @@ uint16_t ref_reading(struct ref_sensor *r, int64_t event_ns, int64_t arrival_ns,
 
 /* Appends the windows that an idle close closes. */
 void ref_idle(struct ref_sensor *r, struct ref_closes *out);
+
+/* After a reading. */
+void ref_probe(const struct ref_sensor *r, uint16_t def, uint16_t field, struct ref_probe *out);

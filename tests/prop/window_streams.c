@@ -2,6 +2,7 @@
 
 #include <math.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 static uint64_t rng;
@@ -62,6 +63,35 @@ static struct dp_rule random_rule(const struct world *w)
 	return r;
 }
 
+static int by_place(const void *a, const void *b)
+{
+	const struct dp_expr *x = &((const struct dp_probe *)a)->expr;
+	const struct dp_expr *y = &((const struct dp_probe *)b)->expr;
+
+	if (x->window != y->window)
+		return x->window < y->window ? -1 : 1;
+	return x->field < y->field ? -1 : x->field > y->field;
+}
+
+/* What models may take of the windows, and what these keep for it. */
+static void random_probes(struct world *w)
+{
+	w->probe_count = (uint32_t)random_below(PROBES + 1);
+	for (uint32_t i = 0; i < w->probe_count; i++) {
+		struct dp_probe *p = &w->probes[i];
+
+		p->expr.op = (enum dp_expr_op)(DP_EXPR_STAT + random_below(3));
+		p->expr.window = (uint16_t)random_below(w->stream.window_count);
+		p->expr.field = (uint16_t)random_below(w->stream.field_count);
+		p->expr.stat = 1u << random_below(REF_STATS);
+		p->to = i;
+		w->windows[p->expr.window].kept |= p->expr.op == DP_EXPR_ZSCORE	 ? DP_STAT_STD
+						   : p->expr.op == DP_EXPR_SLOPE ? DP_STAT_MEAN
+										 : p->expr.stat;
+	}
+	qsort(w->probes, w->probe_count, sizeof(w->probes[0]), by_place);
+}
+
 void random_world(struct world *w)
 {
 	static const int64_t units[] = {1, 7, 1000003, DP_NS_PER_MS, DP_NS_PER_S};
@@ -86,6 +116,7 @@ void random_world(struct world *w)
 	}
 	for (uint16_t i = 0; i < w->stream.rule_count; i++)
 		w->rules[i] = random_rule(w);
+	random_probes(w);
 }
 
 static float random_value(void)

@@ -13,6 +13,7 @@ enum {
 	STEP_CLOSES = 512,
 	STEP_WORDS = 4096,
 	STEP_EVENTS = 1024,
+	PROBES = 12,
 };
 
 /* A reading or a timer of one sensor, and all that it brought. */
@@ -27,6 +28,7 @@ struct step {
 	struct dp_close closes[STEP_CLOSES]; /* stats_at within words */
 	uint32_t words[STEP_WORDS];
 	struct dp_alert_event events[STEP_EVENTS];
+	float probed[PROBES]; /* of a reading */
 };
 
 struct world {
@@ -35,6 +37,8 @@ struct world {
 	struct dp_window_def windows[WINDOWS];
 	struct dp_rule rules[RULES];
 	struct dp_counters counters;
+	uint32_t probe_count;
+	struct dp_probe probes[PROBES];
 };
 
 /* All that is random follows from the seed. */

@@ -25,7 +25,9 @@ void sample_streams_init(struct sample_streams *s)
 				1, 1, 0, 0},
 			{"silent", DP_RULE_MISSING, DP_SEVERITY_CRITICAL, -1, -1, 0, 0, 0, 3, 0,
 				30 * S}},
-		.models = {{"anomaly"}},
+		.models = {{.name = "anomaly", .window = -1, .label_at = 0, .label_count = 2}},
+		.labels = {{"ordinary"}, {"odd"}},
+		.derived = {{.text = "mean(temperature,30s)"}, {.text = "delta(voltage)"}},
 	};
 	s->streams[0] = (struct dp_stream){
 		.name = "climate",
@@ -47,6 +49,11 @@ void sample_streams_init(struct sample_streams *s)
 		.windows = s->windows,
 		.rules = s->rules,
 		.models = s->models,
+		.labels = s->labels,
+		.derived = s->derived,
+		.label_count = 2,
+		.derived_count = 2,
+		.reading_models = 1,
 	};
 	s->streams[1] = (struct dp_stream){
 		.name = "light",
@@ -108,6 +115,7 @@ static void numbered(struct dp_log *log, const struct dp_stream *s, uint32_t rou
 	static const char tags[] = "\x03L42\x05north";
 	static const uint8_t tag_len[] = {3, 5};
 	const float values[] = {20.5f + (float)round, NAN, 3.3f};
+	const float derived[] = {21.25f, NAN};
 	struct dp_rec_score score = {.version = 4, .value = 0.25f, .probability = 0.75f};
 	struct dp_rec_reading *r = record(
 		log, DP_REC_READING, sizeof(*r), dp_rec_reading_bytes(s, 6, tag_len), "pump-7");
@@ -122,8 +130,10 @@ static void numbered(struct dp_log *log, const struct dp_stream *s, uint32_t rou
 	r->tag_count = 2;
 	r->field_count = 3;
 	r->score_count = 1;
+	r->derived_count = 2;
 	r->group = 1;
 	memcpy((float *)dp_rec_values(r), values, sizeof(values));
+	memcpy((float *)dp_rec_derived(r), derived, sizeof(derived));
 	memcpy((struct dp_rec_score *)dp_rec_scores(r), &score, sizeof(score));
 	memcpy((uint8_t *)dp_rec_tags(r), tags, sizeof(tags) - 1);
 	dp_log_reading_time(log, r->event_ns, r->arrival_ns);
@@ -148,7 +158,8 @@ static void window(struct dp_log *log, const struct dp_stream *s, uint32_t round
 {
 	const struct dp_window_def *def = &s->windows[0];
 	struct dp_rec_window *w = record(log, DP_REC_WINDOW, sizeof(*w),
-		dp_rec_window_bytes(s, def->stats, s->index ? 3 : 6), s->index ? "l-1" : "pump-7");
+		dp_rec_window_bytes(s, def->stats, 0, s->index ? 3 : 6),
+		s->index ? "l-1" : "pump-7");
 	size_t stat_count = (size_t)__builtin_popcount(def->stats);
 	uint32_t *stats = (uint32_t *)dp_rec_stats(w);
 

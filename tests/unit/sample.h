@@ -24,7 +24,9 @@ struct sample_streams {
 	struct dp_tag tags[2];
 	struct dp_window_def windows[3];
 	struct dp_rule rules[3];
-	struct dp_model_name models[1];
+	struct dp_model models[1];
+	struct dp_label labels[2];
+	struct dp_derived derived[2];
 };
 
 /* Which record of a group is which. */

@@ -21,6 +21,7 @@ struct world {
 	struct dp_windows windows;
 	struct dp_alerts alerts;
 	struct dp_closes closes;
+	struct dp_scores scores; /* none */
 	struct dp_alert_events events;
 	struct dp_batch batch;
 	struct dp_counters counters;
@@ -37,7 +38,7 @@ static void open_world(const struct dp_rule *rules, uint16_t count)
 	memset(&w, 0, sizeof(w));
 	strcpy(w.fields[0].name, "a");
 	strcpy(w.fields[1].name, "b");
-	w.window = (struct dp_window_def){"10s", 10 * S, 10 * S, DP_STAT_ALL & ~DP_STAT_MIN};
+	w.window = (struct dp_window_def){"10s", 10 * S, 10 * S, DP_STAT_ALL & ~DP_STAT_MIN, 0};
 	if (count)
 		memcpy(w.rules, rules, count * sizeof(*rules));
 	w.stream = (struct dp_stream){.name = "room",
@@ -98,7 +99,7 @@ static void run(void)
 
 	clear();
 	dp_window_push(&w.windows, &w.table, b, &w.closes);
-	dp_alert_push(&w.alerts, &w.table, b, &w.closes, &w.events);
+	dp_alert_push(&w.alerts, &w.table, b, &w.closes, &w.scores, &w.events);
 	s->last_arrival_ns = s->last_steady_ns = b->arrival_ns[b->count - 1];
 	b->count = 0;
 }
@@ -342,7 +343,7 @@ Test(alert, windows_closed_by_a_timer)
 	push(1, 20);
 	clear();
 	dp_window_close_all(&w.windows, &w.table, w.slot, DP_CLOSE_IDLE, &w.closes);
-	dp_alert_closes(&w.alerts, &w.table, &w.closes, &w.events);
+	dp_alert_closes(&w.alerts, &w.table, &w.closes, &w.scores, &w.events);
 	cr_assert_eq(w.events.count, 1);
 	cr_assert(w.events.list[0].by_close && w.events.list[0].raised);
 	shut_world();
@@ -454,8 +455,8 @@ Test(alert, replayed_facts_decide_what_is_open)
 
 	open_world(rules, 2);
 	st = dp_slot_alerts(&w.table, dp_table_slot(&w.table, w.slot));
-	dp_alert_replay_reading(&w.alerts, &w.table, w.slot, &r, values);
-	dp_alert_replay_reading(&w.alerts, &w.table, w.slot, &r, values);
+	dp_alert_replay_reading(&w.alerts, &w.table, w.slot, &r, values, &w.stream);
+	dp_alert_replay_reading(&w.alerts, &w.table, w.slot, &r, values, &w.stream);
 	cr_assert_not(is_raised(1), "replay raises nothing by itself");
 	a = fact(dp_rule_hash(&w.stream, &w.rules[1]), 1);
 	dp_alert_replay_alert(&w.alerts, &w.table, w.slot, &a);

@@ -87,9 +87,10 @@ Test(egress_json, every_kind_has_its_form)
 		[SAMPLE_NUMBERED] = HEAD("19.750", "reading") CLIMATE
 		",\"values\":{\"temperature\":20.5,\"voltage\":3.3},"
 		"\"tags\":{\"lot\":\"L42\",\"line\":\"north\"},"
-		"\"scores\":{\"anomaly\":{\"version\":4,\"value\":0.25,"
-		"\"probability\":0.75,\"class\":0}},\"flags\":[\"out_of_range\"]" ARRIVAL
-		",\"boot\":2953293831,\"seq\":100,\"index\":0" PUMP "}",
+		"\"inputs\":{\"mean_temperature_30s\":21.25},"
+		"\"scores\":{\"anomaly\":{\"version\":4,"
+		"\"probability\":0.75,\"class\":0,\"label\":\"ordinary\"}},\"flags\":[\"out_of_"
+		"range\"]" ARRIVAL ",\"boot\":2953293831,\"seq\":100,\"index\":0" PUMP "}",
 		[SAMPLE_ALERT] = HEAD("19.750", "alert") CLIMATE
 		",\"alert\":{\"rule\":\"hot\",\"severity\":\"warning\",\"state\":\"raise\","
 		"\"value\":61.5,\"threshold\":60.0,"

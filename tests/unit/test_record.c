@@ -63,7 +63,7 @@ struct change {
 /* Tails, after the head and the padded id: see docs/block.md. */
 enum {
 	VALUES_AT = sizeof(struct dp_rec_reading) + 8,
-	SCORES_AT = VALUES_AT + 3 * 4,
+	SCORES_AT = VALUES_AT + 3 * 4 + 2 * 4,
 	TAGS_AT = SCORES_AT + 16,
 	TAGS_END = TAGS_AT + 1 + 3 + 1 + 5,
 };
@@ -73,8 +73,8 @@ static const struct change changes[] = {
 	IN(SAMPLE_NUMBERED, dp_rec, bytes, 0),
 	IN(SAMPLE_NUMBERED, dp_rec, bytes, 8),
 	IN(SAMPLE_NUMBERED, dp_rec, bytes, 64),
-	IN(SAMPLE_NUMBERED, dp_rec, bytes, 109),
-	IN(SAMPLE_NUMBERED, dp_rec, bytes, 112 + 8),
+	IN(SAMPLE_NUMBERED, dp_rec, bytes, 117),
+	IN(SAMPLE_NUMBERED, dp_rec, bytes, 120 + 8),
 	IN(SAMPLE_NUMBERED, dp_rec, bytes, UINT32_MAX),
 	IN(SAMPLE_NUMBERED, dp_rec, bytes, UINT32_MAX - 7),
 	IN(SAMPLE_NUMBERED, dp_rec, kind, 0),
@@ -106,7 +106,11 @@ static const struct change changes[] = {
 	IN(SAMPLE_NUMBERED, dp_rec_reading, index, 64),
 	IN(SAMPLE_NUMBERED, dp_rec_reading, group, 65),
 	IN(SAMPLE_NUMBERED, dp_rec_reading, reserved, 1),
+	IN(SAMPLE_NUMBERED, dp_rec_reading, derived_count, 0),
+	IN(SAMPLE_NUMBERED, dp_rec_reading, derived_count, 1),
+	IN(SAMPLE_NUMBERED, dp_rec_reading, derived_count, 0xffff),
 	AT(SAMPLE_NUMBERED, SCORES_AT, 1),
+	AT(SAMPLE_NUMBERED, SCORES_AT + offsetof(struct dp_rec_score, flags), 2),
 	AT(SAMPLE_NUMBERED, TAGS_AT, 2),
 	AT(SAMPLE_NUMBERED, TAGS_AT, 65),
 	AT(SAMPLE_NUMBERED, TAGS_AT, 255),

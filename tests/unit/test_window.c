@@ -42,8 +42,8 @@ static void open_world(uint16_t window_count)
 	struct dp_table_config c = {.stream = &w.stream, .slots_max = SENSORS};
 
 	memset(&w, 0, sizeof(w));
-	w.defs[0] = (struct dp_window_def){"30s/10s", 30 * S, 10 * S, DP_STAT_ALL};
-	w.defs[1] = (struct dp_window_def){"50s", 50 * S, 50 * S, DP_STAT_COUNT | DP_STAT_LAST};
+	w.defs[0] = (struct dp_window_def){"30s/10s", 30 * S, 10 * S, DP_STAT_ALL, 0};
+	w.defs[1] = (struct dp_window_def){"50s", 50 * S, 50 * S, DP_STAT_COUNT | DP_STAT_LAST, 0};
 	w.stream = (struct dp_stream){.field_count = FIELDS,
 		.window_count = window_count,
 		.windows = w.defs,

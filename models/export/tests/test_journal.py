@@ -12,7 +12,7 @@ import pytest
 import xxhash
 from penstock.journal import Spot, parse_block, parse_segment
 from penstock.record import record_id
-from penstock.schema import FormatError, NewerFormatError, parse_schema
+from penstock.schema import FormatError, Model, NewerFormatError, parse_schema
 
 FIXTURES = Path(__file__).resolve().parents[3] / "tests" / "fixtures"
 SEGMENT = FIXTURES / "segment-v1.seg"
@@ -59,7 +59,8 @@ def test_header_and_schema_are_told(segment: penstock.Segment) -> None:
     assert climate.fields[0].unit == "°C" and climate.fields[2].max == float("inf")
     assert [w.name for w in climate.windows] == ["30s/10s", "5m/1m"]
     assert climate.rules[1].kind == "above" and climate.rules[2].severity == "critical"
-    assert climate.models == ("anomaly",)
+    assert climate.models == (Model("anomaly", -1, ("ordinary", "odd")),)
+    assert climate.derived == ("mean(temperature,30s)", "delta(voltage)")
     assert light.number == 7 and light.time_key == ""
 
 
@@ -84,6 +85,8 @@ def test_readings_are_columns(records: penstock.Records) -> None:
     assert set(t["flags"]) == {5} and set(t["seen"]) == {7} and set(t["group"]) == {1}
     assert set(t["tag.lot"]) == {"L42"} and set(t["tag.line"]) == {"north"}
     assert set(t["score.anomaly.value"]) == {0.25} and set(t["score.anomaly.version"]) == {4}
+    assert set(t["input.mean(temperature,30s)"]) == {21.25}
+    assert np.isnan(t["input.delta(voltage)"]).all()
     np.testing.assert_array_equal(t["worker"], [0, 0, 1] + [0] * 10 + [1])
     np.testing.assert_array_equal(t["sequence"], [1, 1, 1] + [2] * 10 + [2])
     light = records.readings["light"]
@@ -229,17 +232,19 @@ def record_offsets(data: bytes) -> list[int]:
         (1, 45, 0),  # close reason
         (1, 50, 1),  # fewer statistics than bytes
         (1, 16, 1),  # end before start
-        (2, 0, 104),  # length
+        (2, 0, 112),  # length
         (2, 52, 0),  # seq without numbered
         (2, 53, 1),  # flags
         (2, 54, 64),  # index
         (2, 56, 4),  # fields
         (2, 58, 2),  # scores
-        (2, 60, 1),  # reserved
+        (2, 62, 1),  # reserved
         (2, 71, 1),  # padding of the id
-        (2, 84, 1),  # model of the score
-        (2, 100, 60),  # tag length
-        (2, 111, 1),  # padding
+        (2, 60, 1),  # derived inputs
+        (2, 92, 1),  # model of the score
+        (2, 95, 2),  # flags of the score
+        (2, 108, 60),  # tag length
+        (2, 119, 1),  # padding
         (3, 68, 3),  # rule
         (3, 70, 0),  # severity
         (5, 42, 9),  # gap reason

@@ -19,6 +19,7 @@ READING, WINDOW, ALERT, GAP, MARK, RAW = range(1, 7)
 NO_STREAM = 0xFFFF
 NUMBERED = 1  # bit of a reading's flags
 FLAGS_ALL = 127
+SCORE_NONE = 1  # flag of a score: an input was missing
 OF_PLACE = 0x80  # set in the kind byte of ids that are made of a place
 READINGS_MAX = 64
 TAG_BYTES_MAX = 64
@@ -31,7 +32,7 @@ MARKS = {1: "start", 2: "counters", 3: "retired"}
 RETIRED = 3
 
 _HEAD = struct.Struct("<IBBH")
-_READING = struct.Struct("<8xqqQQQIHBBHBBI")
+_READING = struct.Struct("<8xqqQQQIHBBHBBHH")
 _WINDOW = struct.Struct("<8xqqqQIBBBBHHI")
 _ALERT = struct.Struct("<8xqqQQQdqIBBBB")
 _GAP = struct.Struct("<8xqQQQHBBI")
@@ -55,7 +56,8 @@ class Records:
     Columns of equal length, rows in log order.
 
     readings[stream]: id, sensor, event_ns, arrival_ns, life, boot, seq, seen, flags, index, group,
-      values (float32 [n, fields], NaN = missing), tag.NAME;
+      values (float32 [n, fields], NaN = missing), input.EXPRESSION (what models took of the
+      sensor's windows; NaN = missing), tag.NAME;
       score.MODEL.value, .probability, .class, .flags, .version (NaN, version 0: no score);
       position: epoch, worker, sequence.
     windows[stream][window]: id, sensor, start_ns, end_ns, arrival_ns, life, readings, reason,
@@ -100,12 +102,13 @@ def _refuse(unless: bool, what: str) -> None:
 
 
 def _check_reading(data: bytes, raw: Raw, s: Stream) -> int:
-    (_, _, _, seq, _, _, flags, index, tags, fields, scores, group, reserved) = raw.head
+    (_, _, _, seq, _, _, flags, index, tags, fields, scores, group, derived, reserved) = raw.head
     _refuse(fields == len(s.fields) and tags == len(s.tags), "reading: fields or tags")
     _refuse(scores <= len(s.models) and flags <= FLAGS_ALL, "reading: scores or flags")
     _refuse(index < READINGS_MAX and group <= READINGS_MAX, "reading: index or group")
     _refuse(not reserved and (flags & NUMBERED or not seq), "reading: reserved or seq")
-    at = raw.tail + 4 * fields
+    _refuse(derived in (0, len(s.derived)), "reading: derived inputs")
+    at = raw.tail + 4 * (fields + derived)
     _check_scores(data, at, scores, s, raw.end)
     at += _SCORE.size * scores
     for _ in range(tags):
@@ -135,7 +138,8 @@ def _check_window(data: bytes, raw: Raw, s: Stream) -> int:
 def _check_scores(data: bytes, at: int, count: int, s: Stream, end: int) -> None:
     _refuse(at + _SCORE.size * count <= end, "record ends inside its values")
     for i in range(count):
-        _refuse(_SCORE.unpack_from(data, at + _SCORE.size * i)[0] < len(s.models), "score: model")
+        model, _, flags, *_ = _SCORE.unpack_from(data, at + _SCORE.size * i)
+        _refuse(model < len(s.models) and flags <= SCORE_NONE, "score: model or flags")
 
 
 def _check_tail(data: bytes, raw: Raw) -> int:
@@ -292,7 +296,7 @@ _NO_SCORE = (0, 0, 0, float("nan"), float("nan"))
 
 def _score_kinds(s: Stream) -> dict[str, str]:
     parts = {"class": "u1", "flags": "u1", "version": "u4", "value": "f4", "probability": "f4"}
-    return {f"score.{m}.{part}": kind for m in s.models for part, kind in parts.items()}
+    return {f"score.{m.name}.{part}": kind for m in s.models for part, kind in parts.items()}
 
 
 def _scores(data: bytes, at: int, count: int, s: Stream) -> tuple:
@@ -308,7 +312,12 @@ class _Collector:
         self.schema = schema
         self.readings = {
             s.name: _Table(
-                {**_READING_KINDS, **{f"tag.{t}": "U" for t in s.tags}, **_score_kinds(s)}
+                {
+                    **_READING_KINDS,
+                    **{f"tag.{t}": "U" for t in s.tags},
+                    **{f"input.{d}": "f4" for d in s.derived},
+                    **_score_kinds(s),
+                }
             )
             for s in schema.streams
         }
@@ -335,15 +344,21 @@ class _Collector:
 
     def _reading(self, data: bytes, raw: Raw, s: Stream, ends: tuple[tuple, tuple]) -> None:
         table, (key, position) = self.readings[s.name], ends
-        event, arrival, life, seq, seen, boot, flags, index, _, _, scores, group, _ = raw.head
+        event, arrival, life, seq, seen, boot, flags, index, _, _, scores, group, derived, _ = (
+            raw.head
+        )
         values_end = raw.tail + 4 * len(s.fields)
-        at = values_end + _SCORE.size * scores
+        scores_at = values_end + 4 * derived
+        at = scores_at + _SCORE.size * scores
+        inputs = struct.unpack_from(f"<{derived}f", data, values_end)
         tags = []
         for _ in s.tags:
             tags.append(data[at + 1 : at + 1 + data[at]].decode())
             at += 1 + data[at]
         facts = (event, arrival, life, boot, seq, seen, flags, index, group)
-        table.rows.append((*key, *facts, *tags, *_scores(data, values_end, scores, s), *position))
+        inputs = inputs or (float("nan"),) * len(s.derived)
+        found = _scores(data, scores_at, scores, s)
+        table.rows.append((*key, *facts, *tags, *inputs, *found, *position))
         table.blobs.append(data[raw.tail : values_end])
 
     def _window(self, data: bytes, raw: Raw, s: Stream, ends: tuple[tuple, tuple]) -> None:

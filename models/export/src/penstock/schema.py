@@ -11,6 +11,9 @@ MAGIC = 0x48435350  # PSCH
 BYTES_MAX = 1 << 20
 NAME_BYTES_MAX = 32
 UNIT_BYTES_MAX = 16
+CLASS_BYTES_MAX = 31
+EXPRESSION_BYTES_MAX = 95
+FIELD_IS_SCORE = -2  # in place of a rule's field: model and label follow
 PANES_MAX = 128
 
 # bit of a window's `stats`, in the order in which a record holds them
@@ -51,6 +54,8 @@ class Rule:
     kind: str
     severity: str
     field: int
+    model: int  # index where the rule is on a score, else -1
+    label: int  # with a score: index in all labels of the stream; -1: none
     window: int
     stat: int
     threshold: float
@@ -58,6 +63,13 @@ class Rule:
     count: int
     duration_ns: int
     period_ns: int
+
+
+@dataclass(frozen=True)
+class Model:
+    name: str
+    window: int  # index: scores what closes there; -1: scores readings
+    labels: tuple[str, ...]  # of its classes; none for a regression
 
 
 @dataclass(frozen=True)
@@ -74,7 +86,8 @@ class Stream:
     tags: tuple[str, ...]
     windows: tuple[Window, ...]
     rules: tuple[Rule, ...]
-    models: tuple[str, ...]
+    models: tuple[Model, ...]
+    derived: tuple[str, ...]  # inputs of the models that readings carry
 
 
 @dataclass(frozen=True)
@@ -157,16 +170,42 @@ def _window(src: _Source) -> Window:
     return w
 
 
-def _rule(src: _Source, fields: int, windows: int) -> Rule:
+def _models(
+    src: _Source, count: int, windows: int
+) -> tuple[tuple[Model, ...], tuple[str, ...], tuple[str, ...]]:
+    """The models, all labels, the derived inputs; nothing is written where there is no model."""
+    if not count:
+        return (), (), ()
+    label_count, derived_count = src.whole("H"), src.whole("H")
+    if label_count > 256 or derived_count > 256:
+        raise FormatError("too many labels or derived inputs")
+    heads = [(src.name(), src.whole("h"), src.whole("H"), src.whole("H")) for _ in range(count)]
+    labels = tuple(src.text(CLASS_BYTES_MAX) for _ in range(label_count))
+    derived = tuple(src.text(EXPRESSION_BYTES_MAX) for _ in range(derived_count))
+    for name, window, at, n in heads:
+        if not -1 <= window < windows or at + n > label_count:
+            raise FormatError(f"model {name}: on a window or label that is not there")
+    models = tuple(Model(name, window, labels[at : at + n]) for name, window, at, n in heads)
+    return models, labels, derived
+
+
+def _rule(src: _Source, fields: int, windows: int, models: int) -> Rule:
     name = src.name()
     kind, severity = src.whole("B"), src.whole("B")
     if kind not in RULE_KINDS or severity not in SEVERITIES:
         raise FormatError(f"rule {name}: unknown kind or severity")
+    field, model, label = src.whole("h"), -1, -1
+    if field == FIELD_IS_SCORE:
+        field, model, label = -1, src.whole("H"), src.whole("h")
+        if model >= models or not -1 <= label < 256:
+            raise FormatError(f"rule {name}: on a model or label that is not there")
     r = Rule(
         name=name,
         kind=RULE_KINDS[kind],
         severity=SEVERITIES[severity],
-        field=src.whole("h"),
+        field=field,
+        model=model,
+        label=label,
         window=src.whole("h"),
         stat=src.whole("I"),
         threshold=src.take("d"),
@@ -194,20 +233,20 @@ def _stream(src: _Source) -> Stream:
     id_key, time_key = src.text(NAME_BYTES_MAX), src.text(NAME_BYTES_MAX)
     number = src.whole("H")
     counts = [src.whole("H") for _ in range(5)]
-    if any(n > most for n, most in zip(counts, (1024, 8, 8, 32, 255), strict=True)):
+    if any(n > most for n, most in zip(counts, (1024, 8, 8, 32, 16), strict=True)):
         raise FormatError(f"stream {name}: too many of something")
     lateness, max_skew, idle, forget = (src.duration() for _ in range(4))
 
     fields = tuple(_field(src) for _ in range(counts[0]))
     tags = tuple(src.name() for _ in range(counts[1]))
     windows = tuple(_window(src) for _ in range(counts[2]))
-    rules = tuple(_rule(src, len(fields), len(windows)) for _ in range(counts[3]))
-    models = tuple(src.name() for _ in range(counts[4]))
+    rules = tuple(_rule(src, len(fields), len(windows), counts[4]) for _ in range(counts[3]))
+    models, _, derived = _models(src, counts[4], len(windows))
     _differ([f.name for f in fields])
     _differ(tags)
     _differ([w.name for w in windows])
     _differ([r.name for r in rules])
-    _differ(models)
+    _differ([m.name for m in models])
     return Stream(
         name=name,
         id_key=id_key,
@@ -222,6 +261,7 @@ def _stream(src: _Source) -> Stream:
         windows=windows,
         rules=rules,
         models=models,
+        derived=derived,
     )
 
 
