@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "control/api/ledger.h"
+#include "control/api/models.h"
 
 static uint64_t load(const _Atomic uint64_t *v)
 {
@@ -232,6 +233,43 @@ static void write_outputs(const struct ctl_view *view, FILE *out)
 	}
 }
 
+/* ---- models ---- */
+
+static void write_model_metric(const struct ctl_view *view, FILE *out, const char *name, int which)
+{
+	for (uint32_t i = 0; i < view->config->streams.count; i++) {
+		const struct dp_stream *s = &view->config->streams.streams[i];
+
+		for (uint32_t k = 0; k < s->model_count; k++) {
+			struct ctl_model_sums sums = ctl_model_sums(view, i, k);
+			const uint64_t values[] = {sums.rows, sums.missing, sums.cycles};
+
+			fprintf(out, "%s{", name);
+			put_label(out, "stream", s->name);
+			fputc(',', out);
+			put_label(out, "model", s->models[k].name);
+			fprintf(out, "} %" PRIu64 "\n", values[which]);
+		}
+	}
+}
+
+static void write_models(const struct ctl_view *view, FILE *out)
+{
+	static const struct {
+		const char *name, *help;
+	} values[] = {
+		{"penstock_model_rows_total", "readings or windows scored"},
+		{"penstock_model_missing_total",
+			"of them those without a score: an input was missing"},
+		{"penstock_model_cycles_total", "cycles of the time-stamp counter spent on it"},
+	};
+
+	for (int i = 0; i < 3 && view->config->models; i++) {
+		head(out, values[i].name, "counter", values[i].help);
+		write_model_metric(view, out, values[i].name, i);
+	}
+}
+
 void ctl_metrics_write(const struct ctl_view *view, FILE *out)
 {
 	head(out, "penstock_info", "gauge", "1; what runs is in the labels");
@@ -248,4 +286,5 @@ void ctl_metrics_write(const struct ctl_view *view, FILE *out)
 	write_workers(view, out);
 	write_journal(view, out);
 	write_outputs(view, out);
+	write_models(view, out);
 }

@@ -4,6 +4,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "control/api/models.h"
 #include "control/api/routes.h"
 #include "control/config/scalar.h"
 
@@ -218,11 +219,11 @@ json_t *ctl_status_json(const struct ctl_view *view)
 	char appliance[17];
 
 	snprintf(appliance, sizeof(appliance), "%016" PRIx64, view->appliance);
-	return json_pack("{s:s, s:s, s:s, s:s, s:s, s:I, s:o, s:f, s:o, s:o, s:o, s:o, s:o}",
+	return json_pack("{s:s, s:s, s:s, s:s, s:s, s:I, s:o, s:f, s:o, s:o, s:o, s:o, s:o, s:o}",
 		"name", view->config->name, "version", PENSTOCK_VERSION, "state",
 		stopping ? "stopping" : "running", "config", view->config->file, "appliance",
 		appliance, "epoch", (json_int_t)view->epoch, "started", time_json(view->started_ns),
 		"uptime_s", uptime, "start", start_json(view), "workers", workers_json(view),
 		"journal", journal_json(view, uptime), "outputs", outputs_json(view), "inputs",
-		inputs_json(view));
+		inputs_json(view), "models", ctl_models_json(view));
 }

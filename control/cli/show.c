@@ -190,6 +190,28 @@ static void show_outputs(const json_t *outputs)
 	}
 }
 
+static void show_models(const json_t *models)
+{
+	const json_t *m;
+	size_t i;
+
+	if (json_array_size(models))
+		printf("\n%-16s %-16s %7s %14s %12s %9s %9s\n", "model", "of", "version", "scored",
+			"no score", "us each", "batch p99");
+	json_array_foreach(models, i, m)
+	{
+		char of[2 * 33 + 2], rows[CLI_NUMBER_BYTES], missing[CLI_NUMBER_BYTES];
+
+		snprintf(of, sizeof(of), "%s%s%s", cli_text(m, "stream"),
+			*cli_text(m, "window") ? " " : "", cli_text(m, "window"));
+		cli_number(cli_int(m, "rows"), rows);
+		cli_number(cli_int(m, "missing"), missing);
+		printf("%-16s %-16s %7lld %14s %12s %9.2f %7.0fus\n", cli_text(m, "name"), of,
+			(long long)cli_int(m, "version"), rows, missing, cli_real(m, "us_each"),
+			cli_real(json_object_get(m, "batch_us"), "p99"));
+	}
+}
+
 static void show_inputs(const json_t *inputs)
 {
 	const json_t *in;
@@ -230,6 +252,7 @@ int cli_status(const struct cli *cli)
 	show_journal(json_object_get(s, "journal"));
 	show_outputs(json_object_get(s, "outputs"));
 	show_inputs(json_object_get(s, "inputs"));
+	show_models(json_object_get(s, "models"));
 	json_decref(s);
 	return CLI_OK;
 }

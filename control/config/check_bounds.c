@@ -11,6 +11,7 @@
 #include "dataplane/core/sensor.h"
 #include "dataplane/journal/block.h"
 #include "dataplane/journal/schema.h"
+#include "dataplane/score/score.h"
 #include "dataplane/window/window.h"
 
 size_t ctl_sensor_bytes(const struct dp_stream *stream)
@@ -20,6 +21,7 @@ size_t ctl_sensor_bytes(const struct dp_stream *stream)
 		.slots_max = 1,
 		.window_bytes = dp_window_slot_bytes(stream),
 		.alert_bytes = dp_alert_slot_bytes(stream),
+		.score_bytes = dp_score_slot_bytes(stream),
 	};
 
 	return dp_table_sensor_bytes(&table);

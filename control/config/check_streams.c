@@ -129,6 +129,16 @@ static void check_rule(struct ctl_cx *cx, const struct dp_stream *s, const struc
 {
 	const struct dp_window_def *w = r->window >= 0 ? &s->windows[r->window] : NULL;
 
+	if (r->kind != DP_RULE_MISSING && r->field == -1 && r->model == -1)
+		ctl_fail_at(cx, r->name, "needs field or score: what is compared");
+	if (r->field != -1 && r->model != -1)
+		ctl_fail_at(cx, &r->model, "give field or score, not both");
+	if (*r->class_name && r->model == -1)
+		ctl_fail_at(cx, r->class_name, "needs score too: which model says it");
+	if (w && r->model != -1) {
+		ctl_fail_at(cx, &r->window, "a score is of what its model scores: leave it out");
+		return;
+	}
 	if (w && !r->stat)
 		ctl_fail_at(cx, &r->window, "needs stat too: which statistic of the window");
 	if (r->window == -1 && r->stat)
@@ -186,11 +196,14 @@ void ctl_check_streams(struct ctl_cx *cx)
 		const struct dp_stream *s = &set->streams[i];
 		const struct ctl_names rules = {
 			s->rules, s->rule_count, sizeof(struct dp_rule), "alert"};
+		const struct ctl_names models = {
+			s->models, s->model_count, sizeof(struct dp_model), "model"};
 
 		check_fields(cx, s);
 		check_keys(cx, s);
 		check_times(cx, s);
 		check_windows(cx, s);
+		ctl_check_names(cx, &models);
 		ctl_check_names(cx, &rules);
 		for (uint16_t k = 0; k < s->rule_count; k++)
 			check_rule(cx, s, &s->rules[k]);

@@ -14,6 +14,7 @@
 
 #include "control/config/attributes.h"
 #include "control/config/errors.h"
+#include "control/config/models.h"
 #include "control/config/pool.h"
 #include "dataplane/core/stream.h"
 #include "dataplane/decode/decode.h"
@@ -145,6 +146,7 @@ struct ctl_config {
 	const char *api_socket;		   /* NULL: no API */
 	uint64_t block_bytes_max;	   /* derived: dp_block_bytes_max() */
 	struct ctl_attributes *attributes; /* NULL: none; only filled by ctl_config_load */
+	struct ctl_models *models;	   /* the same */
 };
 
 enum { CTL_CONFIG_BYTES_MAX = 1 << 20 };

@@ -129,6 +129,8 @@ static json_t *reference_json(const struct ctl_config *c, const struct ctl_key *
 		return NULL;
 	if (k->type == CTL_T_FIELD)
 		return json_string(stream->fields[index].name);
+	if (k->type == CTL_T_MODEL)
+		return json_string(stream->models[index].name);
 	if (k->type == CTL_T_WINDOW)
 		return json_string(stream->windows[index].name);
 	return json_string(c->streams.streams[index].name);

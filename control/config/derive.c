@@ -17,7 +17,12 @@ void ctl_begin_rule(struct ctl_cx *cx, void *rule)
 {
 	struct dp_rule *r = rule;
 
-	r->field = r->window = -1;
+	r->field = r->window = r->model = r->label = -1;
+}
+
+void ctl_begin_model(struct ctl_cx *cx, void *model)
+{
+	((struct dp_model *)model)->window = -1;
 }
 
 void ctl_begin_input(struct ctl_cx *cx, void *input)
@@ -63,6 +68,7 @@ void ctl_derive_rule(struct ctl_cx *cx, void *rule)
 {
 	struct dp_rule *r = rule;
 
+	r->of_score = r->model >= 0;
 	if (!r->count && !r->duration_ns)
 		r->count = r->kind == DP_RULE_MISSING ? 3 : 1;
 }

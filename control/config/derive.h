@@ -6,6 +6,7 @@
 /* begin: what must hold before the first key; indexes start as -1. */
 void ctl_begin_stream(struct ctl_cx *cx, void *stream);
 void ctl_begin_rule(struct ctl_cx *cx, void *rule);
+void ctl_begin_model(struct ctl_cx *cx, void *model);
 void ctl_begin_input(struct ctl_cx *cx, void *input);
 void ctl_begin_output(struct ctl_cx *cx, void *output);
 void ctl_begin_stream_limit(struct ctl_cx *cx, void *limit);

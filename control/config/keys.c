@@ -157,8 +157,16 @@ static const struct ctl_key rule_keys[] = {
 		.help = "`above` and `below` a threshold, `rate` of change, `missing` data"},
 	{"severity", CTL_T_CHOICE, AT(struct dp_rule, severity), .choices = severities,
 		.fallback = "warning", .help = "Carried in the record"},
-	{"field", CTL_T_FIELD, .required = true, .only = VALUE_RULES, AT(struct dp_rule, field),
-		.help = "Field of the stream that is compared"},
+	{"field", CTL_T_FIELD, .only = VALUE_RULES, AT(struct dp_rule, field),
+		.help = "Field of the stream that is compared; this or `score`"},
+	{"score", CTL_T_MODEL, .only = VALUE_RULES, AT(struct dp_rule, model),
+		.help = "Name of a model of the stream: its score is compared, a regression's "
+			"value or else a "
+			"probability"},
+	{"class", CTL_T_LABEL, .only = VALUE_RULES, AT(struct dp_rule, class_name),
+		.help = "With `score`: the probability of this class where the model says it, else "
+			"0; "
+			"required of a model of more than two"},
 	{"window", CTL_T_WINDOW, .only = VALUE_RULES, AT(struct dp_rule, window),
 		.help = "Name of a window of the stream: compare a statistic of it, each time that "
 			"one closes, instead of each reading"},
@@ -190,6 +198,25 @@ static const struct ctl_object rule_object = {.title = "alert",
 	.keys = rule_keys,
 	.begin = ctl_begin_rule,
 	.finish = ctl_derive_rule};
+
+static const struct ctl_key model_keys[] = {
+	{"name", CTL_T_NAME, .required = true, AT(struct dp_model, name),
+		.help = "How records, alerts and the API call it"},
+	{"file", CTL_T_PATH, .required = true, AT(struct dp_model, file),
+		.help = "Its bundle (docs/bundle.md), made by `penstock-model`; a relative path "
+			"counts from "
+			"the config's folder"},
+	{"window", CTL_T_WINDOW, AT(struct dp_model, window),
+		.help = "Name of a window of the stream: the model scores each one that closes, "
+			"instead of "
+			"each reading"},
+	{0},
+};
+
+static const struct ctl_object model_object = {.title = "model",
+	.help = "A model that scores the stream.",
+	.keys = model_keys,
+	.begin = ctl_begin_model};
 
 static const struct ctl_key stream_keys[] = {
 	{"name", CTL_T_NAME, .required = true, AT(struct dp_stream, name),
@@ -224,6 +251,9 @@ static const struct ctl_key stream_keys[] = {
 	{"windows", LIST(struct dp_stream, windows, window_count, struct dp_window_def),
 		.high = DP_WINDOWS_MAX, .object = &window_object,
 		.help = "Windows, several at once"},
+	{"models", LIST(struct dp_stream, models, model_count, struct dp_model),
+		.high = DP_MODELS_MAX, .object = &model_object,
+		.help = "Models that score each reading, or each window that closes"},
 	{"alerts", LIST(struct dp_stream, rules, rule_count, struct dp_rule), .high = DP_RULES_MAX,
 		.object = &rule_object, .help = "Alert rules"},
 	{0},

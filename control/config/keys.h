@@ -26,6 +26,7 @@ enum ctl_type {
 	CTL_T_WORKERS,	  /* struct ctl_workers */
 	CTL_T_FIELD,	  /* int16_t: index of a field of the stream being read */
 	CTL_T_WINDOW,	  /* int16_t: index of a window of the stream being read */
+	CTL_T_MODEL,	  /* int16_t: index of a model of the stream being read */
 	CTL_T_STREAM,	  /* int16_t: index of a stream */
 	CTL_T_PROPERTIES, /* struct ctl_property *, uint32_t count behind it */
 	CTL_T_OBJECT,	  /* the struct itself */

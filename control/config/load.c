@@ -5,6 +5,7 @@
 
 #include "control/config/attributes_build.h"
 #include "control/config/config.h"
+#include "control/config/parse.h"
 #include "control/config/scalar.h"
 
 static int load_attributes(struct ctl_config *c, struct ctl_errors *errors)
@@ -45,7 +46,7 @@ int ctl_config_load(const char *path, struct ctl_config **out, struct ctl_errors
 		ctl_errors_add(errors, path, 0, 0, NULL, "%s", strerror(-error));
 		return error;
 	}
-	error = ctl_config_parse(text, len, path, &config, errors);
+	error = ctl_config_read(&(struct ctl_config_text){path, text, len}, true, &config, errors);
 	free(text);
 	if (error)
 		return error;
@@ -63,10 +64,10 @@ static void print_stream(const struct ctl_config *c, const struct dp_stream *s, 
 	size_t bytes = ctl_sensor_bytes(s);
 
 	fprintf(out,
-		"stream %s (number %u): %u fields, %u tags, %u windows, %u alerts; %zu bytes a "
-		"sensor, at most %u sensors (%.1f MiB)\n",
-		s->name, s->number, s->field_count, s->tag_count, s->window_count, s->rule_count,
-		bytes, c->limits.sensors_max[s->index],
+		"stream %s (number %u): %u fields, %u tags, %u windows, %u models, %u alerts; %zu "
+		"bytes a sensor, at most %u sensors (%.1f MiB)\n",
+		s->name, s->number, s->field_count, s->tag_count, s->window_count, s->model_count,
+		s->rule_count, bytes, c->limits.sensors_max[s->index],
 		(double)bytes * c->limits.sensors_max[s->index] / (1 << 20));
 }
 

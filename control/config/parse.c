@@ -301,11 +301,13 @@ static void check(struct ctl_cx *cx, uint32_t errors_before)
 	ctl_check_inputs(cx);
 	ctl_check_outputs(cx);
 	ctl_check_places(cx);
+	if (cx->opens_files && cx->errors->count + cx->errors->left_out == errors_before)
+		ctl_models_load(cx);
 	if (cx->errors->count + cx->errors->left_out == errors_before)
 		ctl_check_bounds(cx);
 }
 
-int ctl_config_parse(const char *text, size_t len, const char *file, struct ctl_config **out,
+int ctl_config_read(const struct ctl_config_text *in, bool opens_files, struct ctl_config **out,
 	struct ctl_errors *errors)
 {
 	static const struct ctl_yaml_limits limits = {CTL_CONFIG_BYTES_MAX, NODES_MAX};
@@ -320,8 +322,9 @@ int ctl_config_parse(const char *text, size_t len, const char *file, struct ctl_
 	cx->config = config;
 	cx->errors = errors;
 	cx->budget = VISITS_MAX;
-	config->file = cx->file = ctl_pool_text(&config->pool, file, strlen(file));
-	root = ctl_yaml_parse(&cx->scratch, file, text, len, &limits, errors);
+	cx->opens_files = opens_files;
+	config->file = cx->file = ctl_pool_text(&config->pool, in->file, strlen(in->file));
+	root = ctl_yaml_parse(&cx->scratch, in->file, in->text, in->bytes, &limits, errors);
 	if (root)
 		ctl_parse_object(cx, ctl_root_object(), root, config);
 	if (cx->origin_count) { /* else the root is no map */
@@ -341,6 +344,14 @@ int ctl_config_parse(const char *text, size_t len, const char *file, struct ctl_
 	return ok ? 0 : -EINVAL;
 }
 
+int ctl_config_parse(const char *text, size_t len, const char *file, struct ctl_config **out,
+	struct ctl_errors *errors)
+{
+	const struct ctl_config_text in = {file, text, len};
+
+	return ctl_config_read(&in, false, out, errors);
+}
+
 void ctl_config_free(struct ctl_config *config)
 {
 	struct ctl_pool pool;
@@ -348,6 +359,7 @@ void ctl_config_free(struct ctl_config *config)
 	if (!config)
 		return;
 	ctl_attributes_free(config->attributes);
+	ctl_models_free(config->models);
 	pool = config->pool;
 	ctl_pool_free(&pool);
 	free(config);

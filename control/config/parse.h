@@ -30,9 +30,19 @@ struct ctl_cx {
 	size_t origin_count, origin_room;
 	char path[CTL_PATH_BYTES];
 	size_t path_len;
+	bool opens_files;		 /* such as bundles of models */
 	uint32_t budget;		 /* values still to be visited, aliases counted each time */
 	char text[CTL_SCALAR_BYTES_MAX]; /* the scalar being read, variables replaced */
 };
+
+struct ctl_config_text {
+	const char *file, *text;
+	size_t bytes;
+};
+
+/* ctl_config_parse, which opens no files, and the part of ctl_config_load that does. */
+int ctl_config_read(const struct ctl_config_text *in, bool opens_files, struct ctl_config **out,
+	struct ctl_errors *errors);
 
 /* Reads a value of the key's type into *to; adds errors. */
 typedef void ctl_read_fn(

@@ -72,6 +72,7 @@ static void describe_type(const struct ctl_key *k, char text[TYPE_BYTES])
 		[CTL_T_WORKERS] = "`auto`, number, list of cores",
 		[CTL_T_FIELD] = "name of a field",
 		[CTL_T_WINDOW] = "name of a window",
+		[CTL_T_MODEL] = "name of a model",
 		[CTL_T_STREAM] = "name of a stream",
 		[CTL_T_PROPERTIES] = "map of names to values",
 		[CTL_T_OBJECT] = "map",

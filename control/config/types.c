@@ -482,6 +482,18 @@ static void read_window(
 	read_reference(cx, node, &windows, to);
 }
 
+static void read_model(
+	struct ctl_cx *cx, const struct ctl_key *key, const struct ctl_node *node, void *to)
+{
+	const struct dp_stream *s = cx->stream;
+	const struct ctl_names models = {
+		s->models, s->model_count, sizeof(struct dp_model), "model"};
+
+	if (!s->model_count)
+		ctl_fail(cx, node, "the stream has no models");
+	read_reference(cx, node, &models, to);
+}
+
 static void read_stream(
 	struct ctl_cx *cx, const struct ctl_key *key, const struct ctl_node *node, void *to)
 {
@@ -541,6 +553,7 @@ ctl_read_fn *ctl_type_reader(enum ctl_type type)
 		[CTL_T_WORKERS] = read_workers,
 		[CTL_T_FIELD] = read_field,
 		[CTL_T_WINDOW] = read_window,
+		[CTL_T_MODEL] = read_model,
 		[CTL_T_STREAM] = read_stream,
 		[CTL_T_PROPERTIES] = read_properties,
 		[CTL_T_OBJECT] = ctl_parse_nested,

@@ -195,6 +195,7 @@ static int init_workers(struct ctl_daemon *d, const struct dp_now *now)
 		configs[i] = (struct dp_worker_config){.index = i,
 			.workers = count,
 			.streams = &c->streams,
+			.plans = c->models ? (const struct dp_plan *const *)c->models->plans : NULL,
 			.inputs = d->inputs,
 			.slots_max = slots,
 			.sensors_max = c->limits.sensors_max,
