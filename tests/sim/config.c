@@ -3,9 +3,11 @@
 
 #include <math.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "dataplane/journal/schema.h"
+#include "dataplane/score/plan.h"
 
 #define MS DP_NS_PER_MS
 #define S  DP_NS_PER_S
@@ -69,11 +71,47 @@ static void make_rules(struct sim_config *c, struct dp_stream *st, struct sim *s
 			.window = -1,
 			.threshold = 20,
 			.count = 1},
+		{.name = "odd",
+			.kind = DP_RULE_ABOVE,
+			.severity = DP_SEVERITY_INFO,
+			.field = -1,
+			.window = -1,
+			.of_score = true,
+			.label = -1,
+			.threshold = 40,
+			.hysteresis = 10,
+			.count = 1 + sim_below(s, 2)},
 	};
 
+	/* the last is on the model */
 	st->rules = c->rules[st->index];
-	st->rule_count = (uint16_t)sim_below(s, SIM_RULES_MAX + 1);
+	st->rule_count = (uint16_t)sim_below(s, SIM_RULES_MAX + (st->model_count > 0));
 	memcpy(st->rules, rules, sizeof(rules));
+}
+
+/* n + delta(v) + count(v, the first window): of the reading, of the one before, of the panes. */
+static void make_model(struct sim_config *c, struct dp_stream *st, struct sim *s)
+{
+	static const char *const counts[] = {"count(v,30s)", "count(v,8s)", "count(v,6s)"};
+	const struct dp_window_def *w = &st->windows[0];
+	const char *count = counts[w->size_ns == 30 * S ? 0 : w->size_ns == 8 * S ? 1 : 2];
+	const struct mdl_bundle *bundle = &c->linear[st->index].bundle;
+	struct dp_model *m = &c->models[st->index];
+	char why[256];
+
+	if (sim_chance(s, 4000))
+		return;
+	*m = (struct dp_model){.name = "sum", .window = -1};
+	linear_model_init(&c->linear[st->index], "sum", MDL_REGRESSION,
+		(const char *[]){"n", "delta(v)", count, NULL}, w->slide_ns);
+	st->models = m;
+	st->model_count = st->reading_models = 1;
+	if (dp_plan_new(st, &bundle, &c->plans[st->index], why, sizeof(why)))
+		abort();
+	st->derived = c->plans[st->index]->derived;
+	st->derived_count = (uint16_t)c->plans[st->index]->derived_count;
+	for (uint16_t i = 0; i < st->window_count; i++)
+		st->windows[i].kept = c->plans[st->index]->kept[i];
 }
 
 static void make_stream(struct sim_config *c, uint16_t index, struct sim *s)
@@ -103,6 +141,7 @@ static void make_stream(struct sim_config *c, uint16_t index, struct sim *s)
 	strcpy(st->tags[0].name, "lot");
 	strcpy(st->tags[1].name, "line");
 	make_windows(c, st, s);
+	make_model(c, st, s);
 	make_rules(c, st, s);
 	st->state_hash = dp_stream_state_hash(st);
 	c->inputs[1 + index] = (struct dp_input){.format = DP_FORMAT_JSON, .stream = index};
@@ -193,4 +232,10 @@ void sim_config_make(struct sim_config *c, struct sim *s)
 	make_faults(c, s);
 	c->capacity = sim_chance(s, 1500) ? (uint64_t)sim_between(s, 3, 8) << 20 : 1ull << 30;
 	make_outputs(c, s);
+}
+
+void sim_config_free(struct sim_config *c)
+{
+	for (int i = 0; i < SIM_STREAMS_MAX; i++)
+		dp_plan_free(c->plans[i]);
 }

@@ -5,14 +5,16 @@
 #include "dataplane/egress/egress.h"
 #include "dataplane/journal/writer.h"
 #include "dataplane/rx/rx.h"
+#include "dataplane/score/plan.h"
 #include "tests/sim/disk.h"
+#include "tests/unit/linear_model.h"
 
 enum {
 	SIM_STREAMS_MAX = 3,
 	SIM_FIELDS_MAX = 4,
 	SIM_TAGS_MAX = 2,
 	SIM_WINDOWS_MAX = 3,
-	SIM_RULES_MAX = 4,
+	SIM_RULES_MAX = 5,
 	SIM_SENSORS_MAX = 64, /* per stream */
 	SIM_OUTPUTS_MAX = 3,
 	SIM_WORKERS_MAX = 4,
@@ -35,6 +37,9 @@ struct sim_config {
 	struct dp_tag tags[SIM_STREAMS_MAX][SIM_TAGS_MAX];
 	struct dp_window_def windows[SIM_STREAMS_MAX][SIM_WINDOWS_MAX];
 	struct dp_rule rules[SIM_STREAMS_MAX][SIM_RULES_MAX];
+	struct dp_model models[SIM_STREAMS_MAX]; /* one a stream, or none */
+	struct linear_model linear[SIM_STREAMS_MAX];
+	struct dp_plan *plans[SIM_STREAMS_MAX];	     /* NULL: the stream has no model */
 	struct dp_input inputs[1 + SIM_STREAMS_MAX]; /* binary, then JSON of each stream */
 	struct dp_journal_config journal;
 	struct sim_faults faults;
@@ -59,3 +64,7 @@ struct sim_config {
 #define SIM_FLOOR_NS (75 * DP_NS_PER_S)
 
 void sim_config_make(struct sim_config *c, struct sim *s);
+void sim_config_free(struct sim_config *c);
+
+/* What a stream's model sums up: the first field, and how the second went. */
+enum sim_model_input { SIM_MODEL_N, SIM_MODEL_DELTA, SIM_MODEL_COUNT, SIM_MODEL_INPUTS };

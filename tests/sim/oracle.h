@@ -57,6 +57,7 @@ struct oracle_sensor {
 	bool known; /* it has a slot */
 	bool cut;   /* how its life began is freed */
 	uint64_t life;
+	float before; /* second field of the reading before */
 	int64_t event_max;
 	int64_t next[SIM_WINDOWS_MAX]; /* first window not closed */
 	struct oracle_kept *kept;

@@ -144,6 +144,7 @@ static void forget(struct oracle_sensor *s)
 {
 	forget_time(s);
 	s->known = s->cut = false;
+	s->before = NAN;
 	s->raised = 0;
 	s->life = 0;
 }
@@ -300,6 +301,73 @@ static void begin_life(struct oracle *o, struct oracle_sensor *s, const struct d
 	sim_check(o->sim, r->life == record->id[0], "sensor %u: life is not its first reading", at);
 }
 
+/* ---- scores ---- */
+
+static int64_t pane_of(const struct oracle_kept *k, const struct dp_window_def *d)
+{
+	return floor_div(k->event_ns, d->slide_ns);
+}
+
+/* Values of the second field in the panes that end with the newest, of the first window. */
+static float count_in_panes(
+	const struct oracle *o, const struct oracle_sensor *s, const struct dp_stream *st)
+{
+	const struct dp_window_def *d = &st->windows[0];
+	int64_t newest = INT64_MIN, from;
+	uint32_t n = 0;
+
+	for (uint32_t i = 0; i < s->kept_count; i++)
+		if (pane_of(&s->kept[i], d) >= s->next[0] && pane_of(&s->kept[i], d) > newest)
+			newest = pane_of(&s->kept[i], d);
+	if (newest == INT64_MIN)
+		return 0;
+	from = newest - d->size_ns / d->slide_ns + 1;
+	from = from < s->next[0] ? s->next[0] : from;
+	for (uint32_t i = 0; i < s->kept_count; i++)
+		n += pane_of(&s->kept[i], d) >= from && s->kept[i].from[0] != INT64_MAX &&
+		     !isnan(o->net->readings[s->kept[i].reading].values[1]);
+	return (float)n;
+}
+
+static bool same(float a, float b)
+{
+	return a == b || (isnan(a) && isnan(b));
+}
+
+/* Its inputs are those of the moment, and its score is their sum. */
+static void check_score(struct oracle *o, const struct oracle_sensor *s,
+	const struct dp_rec_reading *r, const struct dp_stream *st)
+{
+	const struct dp_rec_score *score = dp_rec_scores(r);
+	const float *values = dp_rec_values(r), *derived = dp_rec_derived(r);
+	uint32_t sensor = (uint32_t)(s - o->sensors);
+	double sum;
+
+	if (!st->model_count) {
+		sim_check(o->sim, !r->score_count && !r->derived_count,
+			"sensor %u: a score without a model", sensor);
+		return;
+	}
+	sim_check(o->sim, r->score_count == 1 && r->derived_count == SIM_MODEL_INPUTS - 1,
+		"sensor %u: %u scores, %u derived inputs", sensor, r->score_count,
+		r->derived_count);
+	sim_check(o->sim,
+		score->model == 0 && score->version == o->config->linear[st->index].bundle.version,
+		"sensor %u: scored by model %u, version %u", sensor, score->model, score->version);
+	sim_check(o->sim, same(derived[0], values[1] - s->before),
+		"sensor %u: the difference is %g, not %g", sensor, (double)derived[0],
+		(double)(values[1] - s->before));
+	sim_check(o->sim, s->cut || same(derived[1], count_in_panes(o, s, st)),
+		"sensor %u: the panes hold %g values, not %g", sensor, (double)derived[1],
+		(double)count_in_panes(o, s, st));
+	sum = (double)values[0] + (double)derived[0] + (double)derived[1];
+	sim_check(o->sim,
+		isfinite(sum) ? score->flags == 0 && score->value == (float)sum
+			      : score->flags == DP_SCORE_NONE && isnan(score->value),
+		"sensor %u: score %g, flags %u, should be %g", sensor, (double)score->value,
+		score->flags, sum);
+}
+
 static void reading(struct oracle *o, const struct oracle_record *record,
 	const struct dp_rec_reading *r, bool live)
 {
@@ -323,6 +391,9 @@ static void reading(struct oracle *o, const struct oracle_record *record,
 		"reading %u of sensor %u: future or not", record->reading, record->sensor);
 	if (!(r->flags & DP_ROW_FUTURE))
 		late = keep(s, st, record->reading, r->event_ns, live);
+	if (live)
+		check_score(o, s, r, st);
+	s->before = dp_rec_values(r)[1];
 	if (s->kept_count >= s->prune_at)
 		prune(o, s, st);
 	sim_check(o->sim, !live || late == !!(r->flags & DP_ROW_LATE),

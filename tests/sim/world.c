@@ -38,6 +38,7 @@ void world_fini(struct world *w)
 	sim_net_free(w->net);
 	sim_disk_free(w->journal);
 	sim_disk_free(w->files);
+	sim_config_free(&w->config);
 }
 
 /* ---- start ---- */
@@ -64,6 +65,7 @@ static int start_workers(struct world *w)
 		configs[i] = (struct dp_worker_config){.index = i,
 			.workers = w->worker_count,
 			.streams = &c->set,
+			.plans = (const struct dp_plan *const *)c->plans,
 			.inputs = c->inputs,
 			.slots_max = slots,
 			.sensors_max = slots,
