@@ -1,0 +1,253 @@
+"""Models in the path: what a worker computes is what training computes, to the bit; what a record
+says can be made again from it; what does not fit is refused at the start."""
+
+import json
+import socket
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from daemon import Config, Daemon
+from penstock_model.bundle import read, write
+from penstock_model.convert import convert
+from penstock_model.features import Features, Stream, Window
+from penstock_model.score import score
+from sklearn.ensemble import RandomForestClassifier
+from sklearn.impute import SimpleImputer
+from sklearn.linear_model import LinearRegression
+from sklearn.pipeline import make_pipeline
+
+FIELDS = ["temperature", "humidity", "light"]
+WINDOWS = {"30s": "10s", "5m": "1m"}
+EXPRESSIONS = [
+    "temperature",
+    *(f"{s}(temperature,30s)" for s in ("mean", "std", "min", "max", "last", "count")),
+    "zscore(temperature,5m)",
+    "slope(humidity,5m)",
+    "mean(light,5m)",
+    "delta(humidity)",
+    "ratio(temperature,humidity)",
+    "hour()",
+    "weekday()",
+]
+DERIVED = [e for e in EXPRESSIONS if "(" in e and not e.startswith(("ratio", "hour", "weekday"))]
+SECOND = 10**9
+Run = Callable[..., Daemon]
+Rows = list[tuple[str, int, list[float | None]]]
+
+
+def rows_of(seed: int, count: int) -> Rows:
+    """Sensors that come in turn, late and out of order, with gaps, steps back, missing values."""
+    rng = np.random.default_rng(seed)
+    clock = {f"s{i}": (time.time_ns() // SECOND - 40_000) * SECOND for i in range(4)}
+    rows: Rows = []
+    for _ in range(count):
+        sensor = f"s{rng.integers(4)}"
+        step = rng.choice([0.25, 3, 9, 70, 400], p=[0.3, 0.4, 0.2, 0.08, 0.02])
+        clock[sensor] += int(step * SECOND)
+        event = clock[sensor] - int(rng.choice([0, 2, 30], p=[0.8, 0.15, 0.05])) * SECOND
+        values = [float(np.float32(v)) for v in rng.normal([20, 45, 300], [2, 9, 80])]
+        rows.append((sensor, event, [None if rng.random() < 0.1 else v for v in values]))
+    return rows
+
+
+def send(port: int, rows: Rows) -> None:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as s:
+        for i, (sensor, event, values) in enumerate(rows):
+            reading = {"sensor": sensor, "time": event, **dict(zip(FIELDS, values, strict=True))}
+            s.sendto(json.dumps(reading).encode(), ("127.0.0.1", port))
+            if i % 50 == 49:
+                time.sleep(0.01)
+
+
+def readings(daemon: Daemon) -> dict[str, list[dict[str, Any]]]:
+    """Of the file output, by sensor, in the order in which they came."""
+    found: dict[str, list[dict[str, Any]]] = {}
+    for line in (daemon.folder / "records.jsonl").read_text().splitlines():
+        record = json.loads(line)
+        if record["kind"] == "reading":
+            found.setdefault(record["sensor"], []).append(record)
+    return found
+
+
+def key_of(expression: str) -> str:
+    return expression.translate(str.maketrans("(,", "__", ")"))
+
+
+def same_bits(got: float | None, want: np.float32) -> bool:
+    return np.isnan(want) if got is None else np.float32(got) == want
+
+
+@pytest.fixture
+def linear() -> bytes:
+    """A sum over every kind of input; what is missing counts as its mean."""
+    rng = np.random.default_rng(5)
+    x = rng.normal(10, 5, (300, len(EXPRESSIONS))).astype(np.float32)
+    x[rng.random(x.shape) < 0.1] = np.nan
+    model = make_pipeline(SimpleImputer(), LinearRegression())
+    model.fit(x, np.nansum(x * rng.normal(0, 1, x.shape[1]), axis=1))
+    return bundle(model, "everything", x)
+
+
+def bundle(model: object, name: str, x: np.ndarray, **more: Any) -> bytes:  # noqa: ANN401
+    made = convert(
+        model,
+        EXPRESSIONS,
+        name=name,
+        version=4,
+        metrics={"data": "random numbers"},
+        provenance={"recipe": "a test", "data_sha256": "none"},
+        golden_rows=x[:20],
+        windows=WINDOWS,
+        **more,
+    )
+    return write(made)
+
+
+@pytest.fixture
+def scored(config: Config, linear: bytes, tmp_path: Path) -> Config:
+    (tmp_path / "everything.psm").write_bytes(linear)
+    config["streams"] = [
+        {
+            "name": "climate",
+            "fields": [{"name": f} for f in FIELDS],
+            "idle": "1h",
+            "lateness": "5s",
+            "windows": [{"size": k, "slide": v, "stats": ["count"]} for k, v in WINDOWS.items()],
+            "models": [{"name": "all", "file": str(tmp_path / "everything.psm")}],
+        }
+    ]
+    config["workers"] = 2
+    config["inputs"] = [{"name": "json", "type": "udp", "format": "json", "listen": "127.0.0.1:0"}]
+    config["outputs"] = [{"name": "records", "type": "file", "path": "records.jsonl"}]
+    return config
+
+
+def expected(rows: Rows, sensor: str) -> np.ndarray:
+    own = [(event, values) for name, event, values in rows if name == sensor]
+    stream = Stream(FIELDS, [Window(30, 10), Window(300, 60)], lateness_s=5, idle_s=3600)
+    now = np.full(len(own), time.time_ns(), dtype=np.int64)
+    values = np.array([[np.nan if v is None else v for v in row] for _, row in own], np.float32)
+    events = np.array([event for event, _ in own], dtype=np.int64)
+    return Features(stream, EXPRESSIONS).rows(events, now, values)
+
+
+def check(daemon: Daemon, rows: Rows, model: bytes) -> None:
+    found = readings(daemon)
+    assert sum(map(len, found.values())) == len(rows)
+    for sensor, records in found.items():
+        want = expected(rows, sensor)
+        scores = score(read(model), want).out[:, 0]
+        for i, record in enumerate(records):
+            got = record.get("inputs", {})
+            for name in DERIVED:
+                value = want[i, EXPRESSIONS.index(name)]
+                assert same_bits(got.get(key_of(name)), value), (sensor, i, name, got, value)
+            told = record["scores"]["all"]
+            assert told["version"] == 4
+            assert np.float32(told["value"]) == np.float32(scores[i]), (sensor, i)
+
+
+def test_a_worker_computes_what_training_computes(
+    penstockd: Run, scored: Config, linear: bytes
+) -> None:
+    """A different bit anywhere, and a model in the field is not the one that was evaluated."""
+    daemon = penstockd(scored)
+    rows = rows_of(1, 1500)
+    send(daemon.ask("status")["inputs"][0]["port"], rows)
+    daemon.received(len(rows))
+    check(daemon, rows, linear)
+    (told,) = daemon.ask("status")["models"]
+    assert (told["name"], told["version"], told["rows"]) == ("all", 4, len(rows))
+    assert told["missing"] == 0 and told["cycles_each"] > 0
+
+
+@pytest.mark.parametrize("how", ["stop", "kill"])
+def test_a_restart_does_not_show_in_scores(
+    penstockd: Run, scored: Config, linear: bytes, how: str
+) -> None:
+    """Panes and the values before come back from the journal: the next score is as without."""
+    daemon = penstockd(scored)
+    rows = rows_of(2, 600)
+    send(daemon.ask("status")["inputs"][0]["port"], rows[:300])
+    daemon.received(300)
+    daemon.stop() if how == "stop" else daemon.kill()
+    daemon.start()
+    send(daemon.ask("status")["inputs"][0]["port"], rows[300:])
+    daemon.received(600)
+    check(daemon, rows, linear)
+
+
+def test_alerts_on_scores(penstockd: Run, scored: Config, tmp_path: Path) -> None:
+    """On a regression's value, and on what a model says of classes."""
+    rng = np.random.default_rng(9)
+    x = rng.normal(20, 8, (600, len(EXPRESSIONS))).astype(np.float32)
+    forest = make_pipeline(SimpleImputer(), RandomForestClassifier(5, max_depth=3, random_state=0))
+    forest.fit(x, np.digitize(x[:, 0], [15, 25]))
+    made = bundle(forest, "forest", x, classes=["cold", "mild", "hot"])
+    (tmp_path / "forest.psm").write_bytes(made)
+    stream = scored["streams"][0]
+    stream["models"].append({"name": "feel", "file": str(tmp_path / "forest.psm")})
+    stream["alerts"] = [
+        {"name": "heat", "type": "above", "score": "feel", "class": "hot", "threshold": 0.5}
+    ]
+    daemon = penstockd(scored)
+    port = daemon.ask("status")["inputs"][0]["port"]
+    now = time.time_ns() // SECOND * SECOND
+    temperatures = [10.0, 40.0, 41.0, 10.0]
+    send(port, [("s", now + i * SECOND, [t, 20, 20]) for i, t in enumerate(temperatures)])
+    daemon.received(4)
+    records = [json.loads(x) for x in (daemon.folder / "records.jsonl").read_text().splitlines()]
+    labels = [r["scores"]["feel"]["label"] for r in records if r["kind"] == "reading"]
+    assert labels == ["cold", "hot", "hot", "cold"]
+    alerts = [r["alert"] for r in records if r["kind"] == "alert"]
+    assert [a["state"] for a in alerts] == ["raise", "clear"]
+    raised = next(r for r in records if r["kind"] == "reading" and r["scores"]["feel"]["class"])
+    assert alerts[0]["cause"] == raised["id"]
+    assert alerts[0]["value"] == pytest.approx(raised["scores"]["feel"]["probability"], rel=1e-6)
+
+
+def test_what_does_not_fit_is_refused_at_the_start(
+    penstockd: Run, scored: Config, linear: bytes, tmp_path: Path
+) -> None:
+    """The daemon must not start with half its models."""
+    path = tmp_path / "everything.psm"
+    stream = scored["streams"][0]
+    daemon = penstockd(scored, start=False, settle=False)
+
+    def refused(*said: str) -> None:
+        daemon.write_config()
+        done = daemon.penstock("check", str(daemon.config_path))
+        assert done.returncode == 2, done.stdout
+        for text in said:
+            assert text in done.stderr, done.stderr
+        daemon.spawn()
+        assert daemon.wait() == 2
+        assert said[0] in daemon.log
+
+    path.write_bytes(linear[:-1])
+    refused("everything.psm")
+    spoilt = bytearray(linear)
+    spoilt[-65] ^= 1
+    path.write_bytes(bytes(spoilt))
+    refused("everything.psm", "provenance")
+    path.write_bytes(linear)
+    slide = stream["windows"][1].pop("slide")
+    refused("zscore(temperature,5m)", "no window of 300 s that slides by 60 s")
+    stream["windows"][1]["slide"] = slide
+    field = stream["fields"].pop()
+    refused("mean(light,5m)", 'no field "light"')
+    stream["fields"].append(field)
+    stream["alerts"] = [
+        {"name": "a", "type": "above", "score": "all", "class": "hot", "threshold": 0.5}
+    ]
+    refused('has no class "hot"')
+    stream["alerts"][0]["score"] = "al"
+    refused('there is no model "al", did you mean all?')
+    del stream["alerts"]
+    daemon.write_config()
+    daemon.start()
+    daemon.stop()
