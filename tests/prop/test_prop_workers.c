@@ -13,6 +13,7 @@
 
 #include "dataplane/decode/wire.h"
 #include "dataplane/journal/schema.h"
+#include "tests/unit/linear_model.h"
 
 enum {
 	SEEDS = 60,
@@ -31,6 +32,7 @@ struct world {
 	struct dp_tag tag;
 	struct dp_window_def windows[2];
 	struct dp_rule rules[3];
+	struct linear_stream linear;
 	struct dp_input input;
 	uint32_t slots_max;
 };
@@ -115,6 +117,10 @@ static void world_init(struct world *w)
 		.tags = &w->tag,
 		.windows = w->windows,
 		.rules = w->rules};
+	linear_stream_bind(&w->linear, &w->stream,
+		(const char *[]){"temperature", "zscore(temperature,30s)", "slope(humidity,30s)",
+			"delta(humidity)", NULL},
+		10 * DP_NS_PER_S);
 	w->stream.state_hash = dp_stream_state_hash(&w->stream);
 	w->set = (struct dp_stream_set){.count = 1, .streams = &w->stream};
 	w->set.hash = dp_schema_hash(&w->set);
@@ -275,6 +281,7 @@ static void start(struct world *w, struct dp_worker *workers, uint32_t count)
 		configs[i] = (struct dp_worker_config){.index = i,
 			.workers = count,
 			.streams = &w->set,
+			.plans = (const struct dp_plan *const *)&w->linear.plan,
 			.inputs = &w->input,
 			.slots_max = &w->slots_max,
 			.sensors_max = &w->slots_max,
@@ -391,5 +398,6 @@ Test(workers, any_number_and_interleaving_yields_the_same_records, .timeout = 30
 		}
 		heard_fini(one);
 	}
+	dp_plan_free(w.linear.plan);
 	free(list);
 }

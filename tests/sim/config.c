@@ -95,23 +95,12 @@ static void make_model(struct sim_config *c, struct dp_stream *st, struct sim *s
 	static const char *const counts[] = {"count(v,30s)", "count(v,8s)", "count(v,6s)"};
 	const struct dp_window_def *w = &st->windows[0];
 	const char *count = counts[w->size_ns == 30 * S ? 0 : w->size_ns == 8 * S ? 1 : 2];
-	const struct mdl_bundle *bundle = &c->linear[st->index].bundle;
-	struct dp_model *m = &c->models[st->index];
-	char why[256];
 
 	if (sim_chance(s, 4000))
 		return;
-	*m = (struct dp_model){.name = "sum", .window = -1};
-	linear_model_init(&c->linear[st->index], "sum", MDL_REGRESSION,
+	linear_stream_bind(&c->linear[st->index], st,
 		(const char *[]){"n", "delta(v)", count, NULL}, w->slide_ns);
-	st->models = m;
-	st->model_count = st->reading_models = 1;
-	if (dp_plan_new(st, &bundle, &c->plans[st->index], why, sizeof(why)))
-		abort();
-	st->derived = c->plans[st->index]->derived;
-	st->derived_count = (uint16_t)c->plans[st->index]->derived_count;
-	for (uint16_t i = 0; i < st->window_count; i++)
-		st->windows[i].kept = c->plans[st->index]->kept[i];
+	c->plans[st->index] = c->linear[st->index].plan;
 }
 
 static void make_stream(struct sim_config *c, uint16_t index, struct sim *s)

@@ -37,9 +37,8 @@ struct sim_config {
 	struct dp_tag tags[SIM_STREAMS_MAX][SIM_TAGS_MAX];
 	struct dp_window_def windows[SIM_STREAMS_MAX][SIM_WINDOWS_MAX];
 	struct dp_rule rules[SIM_STREAMS_MAX][SIM_RULES_MAX];
-	struct dp_model models[SIM_STREAMS_MAX]; /* one a stream, or none */
-	struct linear_model linear[SIM_STREAMS_MAX];
-	struct dp_plan *plans[SIM_STREAMS_MAX];	     /* NULL: the stream has no model */
+	struct linear_stream linear[SIM_STREAMS_MAX]; /* a model of that stream, or none */
+	struct dp_plan *plans[SIM_STREAMS_MAX];
 	struct dp_input inputs[1 + SIM_STREAMS_MAX]; /* binary, then JSON of each stream */
 	struct dp_journal_config journal;
 	struct sim_faults faults;

@@ -352,7 +352,8 @@ static void check_score(struct oracle *o, const struct oracle_sensor *s,
 		"sensor %u: %u scores, %u derived inputs", sensor, r->score_count,
 		r->derived_count);
 	sim_check(o->sim,
-		score->model == 0 && score->version == o->config->linear[st->index].bundle.version,
+		score->model == 0 &&
+			score->version == o->config->linear[st->index].linear.bundle.version,
 		"sensor %u: scored by model %u, version %u", sensor, score->model, score->version);
 	sim_check(o->sim, same(derived[0], values[1] - s->before),
 		"sensor %u: the difference is %g, not %g", sensor, (double)derived[0],

@@ -2,6 +2,7 @@
 
 #include <assert.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 void linear_model_init(struct linear_model *m, const char *name, enum mdl_task task,
@@ -38,4 +39,24 @@ void linear_model_init(struct linear_model *m, const char *name, enum mdl_task t
 		in->missing = MDL_MISSING_REFUSED;
 		m->weight[b->input_count++] = 1;
 	}
+}
+
+void linear_stream_bind(struct linear_stream *l, struct dp_stream *s,
+	const char *const *expressions, int64_t slide_ns)
+{
+	const struct mdl_bundle *bundle = &l->linear.bundle;
+	char why[256];
+
+	linear_model_init(&l->linear, "sum", MDL_REGRESSION, expressions, slide_ns);
+	l->model = (struct dp_model){.name = "sum", .window = -1};
+	s->models = &l->model;
+	s->model_count = s->reading_models = 1;
+	if (dp_plan_new(s, &bundle, &l->plan, why, sizeof(why))) {
+		fprintf(stderr, "%s\n", why);
+		abort();
+	}
+	s->derived = l->plan->derived;
+	s->derived_count = (uint16_t)l->plan->derived_count;
+	for (uint16_t i = 0; i < s->window_count; i++)
+		s->windows[i].kept = l->plan->kept[i];
 }

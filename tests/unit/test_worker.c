@@ -14,6 +14,7 @@
 
 #include "dataplane/decode/wire.h"
 #include "dataplane/journal/schema.h"
+#include "tests/unit/linear_model.h"
 
 enum {
 	WORKERS_MAX = 4,
@@ -48,6 +49,7 @@ static struct dp_field fields[2];
 static struct dp_tag tag = {"lot"};
 static struct dp_window_def windows[2];
 static struct dp_rule rules[3];
+static struct linear_stream linear;
 static struct dp_stream stream;
 static struct dp_stream_set set = {.count = 1, .streams = &stream};
 static const struct dp_input inputs[4] = {{.format = DP_FORMAT_BINARY}, {.format = DP_FORMAT_JSON},
@@ -149,6 +151,9 @@ static void make_stream(void)
 		.tags = &tag,
 		.windows = windows,
 		.rules = rules};
+	linear_stream_bind(&linear, &stream,
+		(const char *[]){"temperature", "mean(temperature,30s)", "delta(humidity)", NULL},
+		10 * SECOND);
 	stream.state_hash = dp_stream_state_hash(&stream);
 	set.hash = dp_schema_hash(&set);
 }
@@ -167,6 +172,7 @@ static void start(uint32_t count, uint32_t new_per_s)
 		configs[i] = (struct dp_worker_config){.index = i,
 			.workers = count,
 			.streams = &set,
+			.plans = (const struct dp_plan *const *)&linear.plan,
 			.inputs = inputs,
 			.slots_max = &slots_max,
 			.sensors_max = sensors_max,
@@ -188,6 +194,7 @@ static void start(uint32_t count, uint32_t new_per_s)
 static void finish(void)
 {
 	dp_workers_fini(workers, worker_count);
+	dp_plan_free(linear.plan);
 	free(workers);
 	free(queues);
 	free(heard);
@@ -1019,5 +1026,7 @@ Test(worker, nothing_is_allocated_once_sealed, .timeout = 60)
 	cr_assert_gt(counted(DP_C_DECODED_READINGS), 3 * 40 * DP_DATAGRAM_READINGS_MAX);
 	cr_assert_gt(counted(DP_C_UNKNOWN_KEY), 0);
 	cr_assert_eq(in_flight(), 0);
+	cr_assert_eq(atomic_load(&workers[0].per_stream[0].scorer.stats[0].rows),
+		counted(DP_C_RECORDED));
 	finish();
 }
