@@ -38,7 +38,7 @@ def history(seed: int, n: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     rng = np.random.default_rng(seed)
     step = rng.choice([0, 1, 3, 10, 40], n, p=[0.05, 0.4, 0.3, 0.2, 0.05])
     step[rng.integers(1, n, 3)] = [200, 100, 9000]
-    arrival = START + np.cumsum(step * S + rng.integers(0, S, n))
+    arrival = START + np.cumsum(step * S + rng.integers(0, S, n) * (step > 1))
     off = rng.choice([0, -5, -25, -100, 50, 100], n, p=[0.7, 0.1, 0.08, 0.05, 0.05, 0.02])
     event = arrival + off * S
     for back in rng.choice([120, 4000, 10**9], 2):  # a device that lost its clock for a while
@@ -49,6 +49,8 @@ def history(seed: int, n: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     extremes = [0.0, -0.0, 3.4e38, -3.4e38, 1e-45, -1e-40, math.inf, -math.inf]
     at = rng.random((n, 2)) < 0.02
     values[at] = rng.choice(extremes, int(at.sum()))
+    at = int(rng.integers(0, n - 100))
+    values[at : at + 100] = 0.1  # a sensor that is stuck
     values[rng.random((n, 2)) < 0.1] = math.nan
     return event, arrival, values.astype(np.float32)
 
@@ -56,6 +58,7 @@ def history(seed: int, n: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 def slowly(
     event: np.ndarray, arrival: np.ndarray, values: np.ndarray
 ) -> tuple[np.ndarray, dict[str, int]]:
+    """float64, before anything is rounded."""
     slow = SlowSensor(STREAM.times, {w.size_ns: w.slide_ns for w in STREAM.windows})
     parsed = [parse(e) for e in EXPRESSIONS]
     rows = []
@@ -63,29 +66,40 @@ def slowly(
         slow.push(e, a, v)
         row = [slow.input(p.call, tuple(map(FIELDS.index, p.fields)), p.size_ns) for p in parsed]
         rows.append(row)
-    with np.errstate(over="ignore"):
-        found = np.array(rows, dtype=np.float64).astype(np.float32)
-    found[~np.isfinite(found)] = np.nan
-    return found, slow.marks
+    return np.array(rows, dtype=np.float64), slow.marks
+
+
+def unrounded(
+    f: Features, event: np.ndarray, arrival: np.ndarray, values: np.ndarray
+) -> np.ndarray:
+    """What rows() rounds: there, an order of sums that is another one would hardly ever show."""
+    sensor, steps, rows = f._sensor(), [f._step(e) for e in f._parsed], []
+    for reading in f._readings(event, arrival, values):
+        sensor.push(*reading)
+        rows.append([step(sensor) for step in steps])
+    return np.array(rows, dtype=np.float64)
 
 
 def same_bits(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """NaN is NaN; of a zero that is a least or greatest value the sign is open."""
-    return (
-        (a.view(np.uint32) == b.view(np.uint32)) | (np.isnan(a) & np.isnan(b)) | (a == 0) & (b == 0)
-    )
+    """What is not finite is missing; a least or greatest value that is 0 has either sign."""
+    equal = a.view(np.uint64) == b.view(np.uint64)
+    return equal | ~(np.isfinite(a) | np.isfinite(b)) | (a == 0) & (b == 0)
 
 
 @pytest.mark.parametrize("seed", range(4))
 def test_every_bit_is_that_of_the_plain_reference(seed: int) -> None:
     event, arrival, values = history(seed, 500)
     wanted, marks = slowly(event, arrival, values)
-    got = Features(STREAM, EXPRESSIONS).rows(event, arrival, values)
-    assert got.dtype == np.float32 and got.shape == (500, len(EXPRESSIONS))
-    same = same_bits(got, wanted)
+    f = Features(STREAM, EXPRESSIONS)
+    exact, got = unrounded(f, event, arrival, values), f.rows(event, arrival, values)
+    same = same_bits(exact, wanted)
     for i, name in enumerate(EXPRESSIONS):
         bad = np.flatnonzero(~same[:, i])
-        assert not bad.size, f"{name}, row {bad[0]}: {got[bad[0], i]} not {wanted[bad[0], i]}"
+        assert not bad.size, f"{name}, row {bad[0]}: {exact[bad[0], i]} not {wanted[bad[0], i]}"
+    with np.errstate(over="ignore"):
+        rounded = wanted.astype(np.float32)
+    np.testing.assert_array_equal(got, np.where(np.isfinite(rounded), rounded, np.nan))
+    assert got.dtype == np.float32 and got.shape == (500, len(EXPRESSIONS))
     happened = {k for k, n in marks.items() if n}
     assert happened == {"future", "late", "idle", "reset", "forgotten"}, "or this shows nothing"
     there = (~np.isnan(got)).mean(axis=0)
@@ -139,6 +153,53 @@ def test_forgotten_sensor_begins_anew() -> None:
     rows = [(600, 10), (650, 20), (711, 40), (712, 50)]
     got = of_x(*rows, expressions=["delta(x)", "count(x,5m)"], idle_s=60, forget_s=60)
     np.testing.assert_array_equal(got, [[np.nan, 1], [10, 2], [np.nan, 1], [10, 2]])
+
+
+def of_times(*readings: tuple[int, int, float], **stream: float) -> list[float]:
+    """readings: event and arrival in seconds, x; count(x,5m) of each."""
+    event, arrival = (np.array([r[i] for r in readings], dtype=np.int64) for i in (0, 1))
+    s = Stream(("x",), (Window(300, 60),), **{"lateness_s": 0, "idle_s": 10**6, **stream})
+    values = np.array([[r[2]] for r in readings], dtype=np.float32)
+    return Features(s, ["count(x,5m)"]).rows(event * S, arrival * S, values)[:, 0].tolist()
+
+
+def test_bounds_of_the_clock() -> None:
+    """max_skew itself is not too much, neither ahead nor behind."""
+    assert of_times((160, 100, 1), (161, 100, 1)) == [1, 1], "161 is future"
+    behind = [(1000, 1000, 1), *((940, 1001, 1),) * 5]
+    assert of_times(*behind, max_skew_s=60) == [1, 2, 3, 4, 5, 6]
+    assert of_times(*behind, max_skew_s=59) == [1, 2, 3, 4, 1, 2], "the fourth begins anew"
+
+
+def test_clock_is_set_back_by_four_in_order() -> None:
+    def counts(*events: int) -> list[float]:
+        return of_times((2000, 2000, 1), *((e, 2001, 1) for e in events))[1:]
+
+    assert counts(10, 11, 11, 12, 13) == [1, 1, 1, 1, 2]
+    assert counts(10, 11, 12, 5, 6, 7, 7) == [1, 1, 1, 1, 1, 1, 1], "5 is the first in a row"
+    assert counts(10, 11, 12, 5, 6, 7, 8, 9) == [1, 1, 1, 1, 1, 1, 1, 2]
+    assert counts(10, 11, 12, 1999, 13, 14, 15, 16) == [1, 1, 1, 2, 2, 2, 2, 1]
+    assert counts(10, 11, 12, 9999, 13, 14, 15, 16) == [1, 1, 1, 1, 1, 1, 1, 1], "a future one too"
+
+
+def test_times_beyond_all_windows_are_in_none() -> None:
+    limit = 8_500_000_000
+    assert of_times((limit, limit, 1), (limit + 1, limit + 1, 1)) == [1, 1]
+    assert of_times((-limit, -limit, 1), (-limit - 1, -limit, 1)) == [1, 1]
+    far = [(-limit - 1, 0, 1)] * 5
+    assert of_times((0, 0, 1), *far, (10, 10, 1)) == [1, 1, 1, 1, 1, 1, 2], "nor do they reset it"
+
+
+def test_zscore_of_a_stuck_sensor() -> None:
+    got = of_x((600, 7), (601, 7), (602, np.nan), (603, 7), expressions=["zscore(x,5m)"])
+    np.testing.assert_array_equal(got[:, 0], [np.nan, 0, np.nan, 0])
+
+
+def test_last_is_that_of_the_latest_event_then_arrival() -> None:
+    event = np.array([600, 602, 601, 602, 603]) * S
+    x = np.array([[1], [2], [3], [4], [np.nan]], dtype=np.float32)
+    got = Features(Stream(("x",), (Window(300, 60),)), ["last(x,5m)"]).rows(event, event, x)
+    np.testing.assert_array_equal(got[:, 0], [1, 2, 2, 4, 4])
 
 
 def test_delta_is_to_the_reading_before_in_order_of_arrival() -> None:

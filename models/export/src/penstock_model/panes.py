@@ -56,11 +56,12 @@ class Merged:
         n = float(p.n)
         off = p.mean - self.mean
         part = n / (self.n + n)
+        # Of two zeros the page takes either; which of them follows fminf and fmaxf of glibc.
         return Merged(
             self.n + n,
             self.mean + off * part,
             self.m2 + (p.m2 + off * off * self.n * part),
-            p.min if p.min < self.min else self.min,
+            p.min if p.min <= self.min else self.min,
             p.max if p.max > self.max else self.max,
             p.last,
         )
@@ -104,8 +105,7 @@ class Ring:
         if p < self.next:
             return
         self._changed(p != self.newest)
-        if not self.panes or p > self.newest:
-            self.newest = p
+        self.newest = max(self.newest, p)
         pane = self.panes.get(p)
         if pane is None:
             pane = self.panes[p] = [Partial() for _ in self.fields]
