@@ -133,6 +133,29 @@ def test_padding_is_zero() -> None:
                 read(bytes(spoiled))
 
 
+def test_file_ends_with_its_last_section() -> None:
+    """Also where the header says otherwise and its hash is right."""
+    data = bytes_of("forest")
+    for other, part in ((data + bytes(64), "behind the last"), (data[:-1], "cut short")):
+        spoiled = bytearray(other)
+        struct.pack_into("<Q", spoiled, 16, len(other))
+        with pytest.raises(BundleError, match=part):
+            read(bytes(rehash_header(spoiled)))
+    for n in (64, 127, 128):
+        spoiled = bytearray(data[:n])
+        struct.pack_into("<Q", spoiled, 16, n)
+        with pytest.raises(BundleError, match="table is cut short"):
+            read(bytes(rehash_header(spoiled)))
+
+
+def test_file_has_at_most_64_mib() -> None:
+    parts = layout.unpack(bytes_of("forest"))
+    with pytest.raises(BundleError, match="at most 67108864"):
+        layout.pack({**parts, Section.METRICS: bytes(64 << 20)})
+    with pytest.raises(BundleError, match="more than 67108864"):
+        read(bytes_of("forest").ljust((64 << 20) + 64, b"\0"))
+
+
 def test_a_section_more_or_less_is_refused() -> None:
     parts = layout.unpack(bytes_of("forest"))
     for section in parts:
@@ -387,6 +410,14 @@ def test_inputs_of_closed_windows_are_of_one_window() -> None:
         write(of_windows(Input("hour()"), Input("weekday()")))
 
 
+def test_leaves_are_as_many_as_declared() -> None:
+    b = forest()
+    for n in (5, 7):
+        trees = dataclasses.replace(b.trees, origin=np.zeros(n), value=np.zeros((n, 1)))
+        with pytest.raises(BundleError, match=f"{n} declared, 6 there"):
+            write(dataclasses.replace(b, trees=trees))
+
+
 def test_model_that_asks_for_nothing_is_refused() -> None:
     """A section has at least a byte, so there is no bundle of trees without a threshold."""
     b = chain(1)
@@ -444,6 +475,29 @@ def test_spoiled_bytes_raise_nothing_else(name: str) -> None:
         good += 1
         score(found, np.zeros((3, len(found.inputs)), np.float32))
     assert good < 1000
+
+
+@pytest.mark.parametrize(
+    ("name", "good", "bad"),
+    [
+        ("forest", 0.0, 1e-16),
+        ("forest_of_classes", 0.0, 1e-16),
+        ("boosted_value", 0.0, 1e-15),
+        ("boosted", 9e-13, 2e-12),
+        ("linear", 9e-10, 2e-9),
+    ],
+)
+def test_golden_outputs_are_exact_to_what_the_page_says(name: str, good: float, bad: float) -> None:
+    data, b = bytes_of(name), ALL[name]()
+    row = int(np.flatnonzero(~np.isnan(b.golden.out[:, 0]))[0])
+    at = b.golden.input.nbytes + b.golden.leaf.nbytes + 8 * b.outputs * row
+    value = float(b.golden.out[row, 0])
+    assert value + bad != value
+    for off in (good, -good):
+        read(lie(data, Section.GOLDEN, at, "d", value + off))
+    for off in (bad, -bad):
+        with pytest.raises(BundleError, match=f"row {row} has another output"):
+            read(lie(data, Section.GOLDEN, at, "d", value + off))
 
 
 def test_scores_by_hand() -> None:

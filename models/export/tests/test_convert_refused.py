@@ -108,6 +108,16 @@ def test_model_is_refused_by_name(model: object, x: np.ndarray, y: np.ndarray, p
         go(model)
 
 
+def test_tree_of_64_branches_is_taken() -> None:
+    def deep(depth: int) -> Bundle:
+        model = DecisionTreeRegressor(max_depth=depth).fit(CHAIN, 4.0 ** np.arange(200))
+        return go(model, golden_rows=CHAIN)
+
+    assert deep(64).node_count == 129
+    with pytest.raises(ConvertError, match="tree 0 is 65 branches deep"):
+        deep(65)
+
+
 def test_what_is_not_fitted_is_refused() -> None:
     for model, part in [
         (RandomForestClassifier(), "RandomForestClassifier is not fitted"),
