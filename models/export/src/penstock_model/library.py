@@ -293,7 +293,8 @@ def _histogram(estimator: object) -> Taken:
 def _is_one_against_rest(estimator: LogisticRegression) -> bool:
     """As its predict_proba decides; later versions have no other way than the softmax."""
     way = getattr(estimator, "multi_class", "auto")
-    return way == "ovr" or (way in ("auto", "deprecated") and estimator.solver == "liblinear")
+    apart = ("liblinear", "newton-cholesky") if _version() < (1, 6) else ("liblinear",)
+    return way == "ovr" or (way in ("auto", "deprecated") and estimator.solver in apart)
 
 
 def _linear(estimator: object) -> Taken:
