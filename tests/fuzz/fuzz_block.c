@@ -32,6 +32,7 @@ static void read_all(const struct dp_rec *rec, const struct dp_stream_set *strea
 		const uint8_t *tags = dp_rec_tags(r);
 
 		add(dp_rec_values(r), sizeof(float) * streams->streams[rec->stream].field_count);
+		add(dp_rec_derived(r), sizeof(float) * r->derived_count);
 		add(dp_rec_scores(r), sizeof(struct dp_rec_score) * r->score_count);
 		for (uint8_t i = 0; i < r->tag_count; i++, tags += 1 + tags[0])
 			add(tags + 1, tags[0]);
