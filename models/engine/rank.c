@@ -10,7 +10,7 @@
 #include "models/engine/rank.h"
 
 /* Vectors of the compiler, for which each CPU has its instructions. */
-typedef float floats __attribute__((vector_size(16), aligned(4)));
+typedef float floats __attribute__((vector_size(16), aligned(4), may_alias));
 typedef int32_t counts __attribute__((vector_size(16)));
 
 enum { TOPS_COUNTED_MAX = 64 };
