@@ -264,7 +264,9 @@ static void write_models(const struct ctl_view *view, FILE *out)
 		{"penstock_model_cycles_total", "cycles of the time-stamp counter spent on it"},
 	};
 
-	for (int i = 0; i < 3 && view->config->models; i++) {
+	if (!view->config->models || !view->config->models->bundle_count)
+		return; /* a family without a sample is none */
+	for (int i = 0; i < 3; i++) {
 		head(out, values[i].name, "counter", values[i].help);
 		write_model_metric(view, out, values[i].name, i);
 	}
