@@ -165,10 +165,13 @@ bool dp_utf8_valid(const char *bytes, size_t len)
 
 bool dp_sensor_id_valid(const char *bytes, size_t len)
 {
+	return len >= 1 && len <= DP_SENSOR_ID_MAX && dp_text_valid(bytes, len);
+}
+
+bool dp_text_valid(const char *bytes, size_t len)
+{
 	const uint8_t *src = (const uint8_t *)bytes, *end = src + len;
 
-	if (len < 1 || len > DP_SENSOR_ID_MAX)
-		return false;
 	src += printable_ascii(src, len);
 	while (src < end) {
 		size_t n = 1;

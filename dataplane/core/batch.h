@@ -83,6 +83,8 @@ bool dp_utf8_valid(const char *bytes, size_t len);
 
 /* 1..32 bytes of valid UTF-8 without control characters (C0, DEL, C1). */
 bool dp_sensor_id_valid(const char *bytes, size_t len);
+/* The same of a text of any length, also none. */
+bool dp_text_valid(const char *bytes, size_t len);
 
 static inline float *dp_batch_row_values(const struct dp_batch *b, uint32_t row)
 {

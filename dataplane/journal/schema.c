@@ -16,7 +16,6 @@
 #include "dataplane/core/batch.h"
 
 _Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "the format is the memory's layout");
-_Static_assert((int)DP_NAME_BYTES_MAX <= (int)DP_SENSOR_ID_MAX, "one check serves both");
 
 #define SCHEMA_MAGIC 0x48435350u /* "PSCH" */
 
@@ -318,7 +317,7 @@ static void get_text(struct source *from, char *to, size_t max)
 		len = 0;
 	get(from, to, len);
 	to[len] = '\0';
-	from->bad |= len && !dp_sensor_id_valid(to, len);
+	from->bad |= !dp_text_valid(to, len);
 }
 
 static void get_name(struct source *from, char *to)
@@ -525,6 +524,9 @@ static bool set_good(const struct dp_stream_set *set)
 			!names_differ(s->rules, s->rule_count, sizeof(*s->rules)) ||
 			!names_differ(s->models, s->model_count, sizeof(*s->models)))
 			return false;
+		for (uint16_t k = 0; k < s->rule_count; k++)
+			if (s->rules[k].of_score && s->rules[k].label >= s->label_count)
+				return false;
 	}
 	return true;
 }

@@ -329,3 +329,44 @@ Test(schema, hashes_depend_on_what_they_guard)
 	s.rules[0].field = 0;
 	cr_expect_neq(dp_rule_hash(&s.streams[0], &s.rules[0]), hot, "another field");
 }
+
+/* What is written must come back, or every segment of it would be taken for damaged. */
+Test(schema, texts_of_full_length_come_back)
+{
+	struct sample_streams s;
+	struct dp_stream_set *back;
+	char buf[BYTES_MAX];
+	size_t n;
+
+	sample_streams_init(&s);
+	memset(s.derived[0].text, 'd', DP_EXPR_BYTES_MAX);
+	memset(s.labels[0].text, 'l', DP_CLASS_BYTES_MAX);
+	memset(s.models[0].name, 'm', DP_NAME_BYTES_MAX);
+	memset(s.fields[0].unit, 'u', DP_UNIT_BYTES_MAX);
+	s.rules[0].of_score = true;
+	s.rules[0].field = -1;
+	s.rules[0].model = 0;
+	s.rules[0].label = 1;
+	n = written(&s, buf);
+	cr_assert_eq(dp_schema_read(buf, n, &back), 0);
+	cr_expect_str_eq(back->streams[0].derived[0].text, s.derived[0].text);
+	cr_expect_str_eq(back->streams[0].derived[1].text, "delta(voltage)");
+	cr_expect_str_eq(back->streams[0].labels[0].text, s.labels[0].text);
+	cr_expect_eq(back->streams[0].models[0].window, -1);
+	cr_expect_eq(back->streams[0].models[0].label_count, 2);
+	cr_expect_eq(back->streams[0].reading_models, 1);
+	cr_expect(back->streams[0].rules[0].of_score && !back->streams[0].rules[1].of_score);
+	cr_expect_eq(back->streams[0].rules[0].label, 1);
+	dp_schema_free(back);
+	s.rules[0].label = 2;
+	n = written(&s, buf);
+	cr_expect_eq(dp_schema_read(buf, n, &back), -EBADMSG, "there are two labels");
+	s.rules[0].label = 1;
+	s.models[0].label_at = 1;
+	n = written(&s, buf);
+	cr_expect_eq(dp_schema_read(buf, n, &back), -EBADMSG, "labels 1 and 2 of two");
+	s.models[0].label_at = 0;
+	s.models[0].window = 2;
+	n = written(&s, buf);
+	cr_expect_eq(dp_schema_read(buf, n, &back), -EBADMSG, "there is no third window");
+}
