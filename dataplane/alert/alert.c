@@ -215,7 +215,21 @@ static void see(const struct dp_alerts *a, const struct dp_table *t, uint16_t ru
 
 /* ---- what rules see ---- */
 
-/* NaN: the model has said nothing. With a class: its probability where the model says it, else 0.
+/* What a model said of that class: its probability where it said it, else 0. */
+static double class_said(const struct dp_stream *then, const struct dp_model *m,
+	const struct dp_rec_score *score, const char *label)
+{
+	if (score->class_index >= m->label_count ||
+		strcmp(then->labels[m->label_at + score->class_index].text, label) != 0)
+		return 0;
+	/* of two classes the probability is that of the second */
+	return m->label_count == 2 && score->class_index == 0 ? 1 - (double)score->probability
+							      : (double)score->probability;
+}
+
+/*
+ * NaN: the model has said nothing, or was of another kind then.  Models and classes are found by
+ * name: an earlier version may have had its classes in another order.
  */
 static double score_of(
 	const struct dp_stream *s, const struct dp_rule *r, const struct scored *scored)
@@ -228,13 +242,13 @@ static double score_of(
 
 		if (of != m && strcmp(of->name, m->name) != 0)
 			continue;
-		if (score->flags & DP_SCORE_NONE)
+		if (score->flags & DP_SCORE_NONE || !of->label_count != !m->label_count)
 			return NAN;
+		if (!m->label_count)
+			return (double)score->value;
 		if (r->label >= 0)
-			return m->label_at + score->class_index == r->label
-				       ? (double)score->probability
-				       : 0;
-		return (double)(m->label_count ? score->probability : score->value);
+			return class_said(scored->then, of, score, s->labels[r->label].text);
+		return of->label_count == 2 ? (double)score->probability : NAN;
 	}
 	return NAN;
 }

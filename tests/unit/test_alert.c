@@ -481,3 +481,101 @@ Test(alert, stream_without_rules)
 	cr_assert_eq(timer(1e6), INT64_MAX);
 	shut_world();
 }
+
+/* ---- scores ---- */
+
+static struct dp_model said_by[2] = {
+	{.name = "state", .window = -1, .label_at = 0, .label_count = 3},
+	{.name = "odd", .window = -1, .label_at = 3, .label_count = 2}};
+static struct dp_label said[5] = {{"ok"}, {"worn"}, {"faulty"}, {"no"}, {"yes"}};
+
+#define ON_SCORE(of, class)                                                                        \
+	.kind = DP_RULE_ABOVE, .field = -1, .window = -1, .of_score = true, .model = (of),         \
+	.label = (class)
+
+/* What the rule compares for a reading of which the models said that. */
+static double compared(const struct dp_rule *rule, const struct dp_rec_score scores[2])
+{
+	struct dp_rule plain = *rule;
+	double value;
+
+	plain.threshold = -1; /* everything raises */
+	plain.count = 1;
+	open_world(&plain, 1);
+	w.stream.models = said_by;
+	w.stream.labels = said;
+	w.stream.model_count = 2;
+	w.stream.label_count = 5;
+	w.scores = (struct dp_scores){.of_readings = 2, .readings = (struct dp_rec_score *)scores};
+	add_row(BASE, BASE, 1);
+	run();
+	value = w.events.count == 1 ? w.events.list[0].value : NAN;
+	w.scores = (struct dp_scores){0};
+	shut_world();
+	return value;
+}
+
+/* A model of two classes tells the probability of the second, one of more that of its own. */
+Test(alert, a_class_is_compared_by_its_own_probability)
+{
+	const struct dp_rule faulty = {ON_SCORE(0, 2)}, ok = {ON_SCORE(0, 0)},
+			     no = {ON_SCORE(1, 3)}, yes = {ON_SCORE(1, 4)},
+			     second = {ON_SCORE(1, -1)};
+	const struct dp_rec_score quiet[2] = {{.model = 0, .class_index = 0, .probability = 0.75f},
+		{.model = 1, .class_index = 0, .probability = 0.25f}};
+	const struct dp_rec_score loud[2] = {{.model = 0, .class_index = 2, .probability = 0.5f},
+		{.model = 1, .class_index = 1, .probability = 0.875f}};
+	const struct dp_rec_score none[2] = {
+		{.model = 0, .flags = DP_SCORE_NONE, .probability = NAN},
+		{.model = 1, .flags = DP_SCORE_NONE, .probability = NAN}};
+
+	cr_expect_eq(compared(&ok, quiet), 0.75);
+	cr_expect_eq(compared(&faulty, quiet), 0);
+	cr_expect_eq(compared(&no, quiet), 0.75);
+	cr_expect_eq(compared(&yes, quiet), 0);
+	cr_expect_eq(compared(&second, quiet), 0.25);
+	cr_expect_eq(compared(&faulty, loud), 0.5);
+	cr_expect_eq(compared(&no, loud), 0);
+	cr_expect_eq(compared(&yes, loud), 0.875);
+	cr_expect(isnan(compared(&faulty, none)) && isnan(compared(&second, none)));
+}
+
+/* An earlier version may have had its classes in another order, or have been of another kind. */
+Test(alert, replay_finds_models_and_classes_by_name)
+{
+	const struct dp_rule rules[] = {
+		{.name = "bad", ON_SCORE(0, 2), .threshold = 0.4, .count = 2}};
+	struct dp_label then_said[3] = {{"faulty"}, {"ok"}, {"worn"}};
+	struct dp_model then_by[2] = {{.name = "odd", .window = -1, .label_count = 0},
+		{.name = "state", .window = -1, .label_at = 0, .label_count = 3}};
+	struct dp_stream then = {.models = then_by, .labels = then_said, .label_count = 3};
+	struct {
+		struct dp_rec_reading r;
+		float values[FIELDS];
+		struct dp_rec_score scores[2];
+	} rec = {.r = {.head = {.kind = DP_REC_READING},
+			 .event_ns = BASE,
+			 .field_count = FIELDS,
+			 .score_count = 2},
+		.scores = {{.model = 0, .value = 9},
+			{.model = 1, .class_index = 2, .probability = 0.9f}}};
+	const struct dp_rec_reading *r = (const struct dp_rec_reading *)&rec;
+	const struct dp_alert_state *st;
+
+	open_world(rules, 1);
+	cr_assert_eq(dp_rec_scores(r), rec.scores);
+	w.stream.models = said_by;
+	w.stream.labels = said;
+	w.stream.model_count = 2;
+	w.stream.label_count = 5;
+	st = dp_slot_alerts(&w.table, dp_table_slot(&w.table, w.slot));
+	dp_alert_replay_reading(&w.alerts, &w.table, w.slot, r, rec.values, &then);
+	cr_expect_eq(st->violations, 0, "number 2 was worn then");
+	rec.scores[1].class_index = 0;
+	dp_alert_replay_reading(&w.alerts, &w.table, w.slot, r, rec.values, &then);
+	cr_expect_eq(st->violations, 1);
+	then_by[1].label_count = 0;
+	dp_alert_replay_reading(&w.alerts, &w.table, w.slot, r, rec.values, &then);
+	cr_expect_eq(st->violations, 1, "a regression then says nothing of classes");
+	shut_world();
+}
