@@ -70,10 +70,10 @@ static json_t *model_json(const struct ctl_view *view, const struct dp_stream *s
 
 	for (uint32_t k = 0; k < MDL_SHA256_BYTES; k++)
 		snprintf(hash + 2 * k, 3, "%02x", b->sha256[k]);
-	return json_pack("{s:s, s:s, s:s?, s:s, s:i, s:s, s:I, s:I, s:f, s:f, s:{s:f, s:f}}",
+	return json_pack("{s:s, s:s, s:s?, s:s, s:I, s:s, s:I, s:I, s:f, s:f, s:{s:f, s:f}}",
 		"stream", s->name, "name", m->name, "window",
 		m->window < 0 ? NULL : s->windows[m->window].name, "bundle", b->name, "version",
-		(int)b->version, "sha256", hash, "rows", (json_int_t)sums.rows, "missing",
+		(json_int_t)b->version, "sha256", hash, "rows", (json_int_t)sums.rows, "missing",
 		(json_int_t)sums.missing, "cycles_each", (double)sums.cycles / rows, "us_each",
 		(double)sums.cycles / rows * sums.cycle_ns / 1e3, "batch_us", "p50",
 		batch_us(&sums, 0.5), "p99", batch_us(&sums, 0.99));

@@ -267,7 +267,7 @@ static int socket_of(const char *file, struct cli *cli, char **kept)
 	struct ctl_config *config;
 	int rc = CLI_USAGE;
 
-	if (ctl_config_load(file, &config, &errors)) {
+	if (ctl_config_load_alone(file, &config, &errors)) {
 		ctl_errors_print(&errors, stderr);
 	} else {
 		if (config->api_socket) {

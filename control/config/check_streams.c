@@ -129,7 +129,7 @@ static void check_rule(struct ctl_cx *cx, const struct dp_stream *s, const struc
 {
 	const struct dp_window_def *w = r->window >= 0 ? &s->windows[r->window] : NULL;
 
-	if (r->kind != DP_RULE_MISSING && r->field == -1 && r->model == -1)
+	if (r->kind && r->kind != DP_RULE_MISSING && r->field == -1 && r->model == -1)
 		ctl_fail_at(cx, r->name, "needs field or score: what is compared");
 	if (r->field != -1 && r->model != -1)
 		ctl_fail_at(cx, &r->model, "give field or score, not both");

@@ -158,6 +158,9 @@ enum { CTL_CONFIG_BYTES_MAX = 1 << 20 };
  */
 int ctl_config_load(const char *path, struct ctl_config **out, struct ctl_errors *errors);
 
+/* The same, but opens no file that it names: for who only asks where the daemon is. */
+int ctl_config_load_alone(const char *path, struct ctl_config **out, struct ctl_errors *errors);
+
 /* The same for text in memory that errors call `file`; opens no other file. */
 int ctl_config_parse(const char *text, size_t len, const char *file, struct ctl_config **out,
 	struct ctl_errors *errors);

@@ -207,7 +207,7 @@ static json_t *object_json(const struct ctl_config *c, const struct ctl_object *
 		const char *slot = (const char *)at + k->offset;
 		json_t *value;
 
-		if (k->only && !(k->only & now))
+		if ((k->only && !(k->only & now)) || (o->given && !o->given(at, k)))
 			continue;
 		if (k->type == CTL_T_OBJECT)
 			value = object_json(c, k->object, stream, slot);

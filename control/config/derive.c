@@ -73,6 +73,12 @@ void ctl_derive_rule(struct ctl_cx *cx, void *rule)
 		r->count = r->kind == DP_RULE_MISSING ? 3 : 1;
 }
 
+bool ctl_rule_given(const void *rule, const struct ctl_key *key)
+{
+	return key->offset != offsetof(struct dp_rule, window) ||
+	       !((const struct dp_rule *)rule)->of_score;
+}
+
 void ctl_derive_stream(struct ctl_cx *cx, void *stream)
 {
 	struct dp_stream *s = stream;

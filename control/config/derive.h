@@ -14,6 +14,8 @@ void ctl_begin_attribute_file(struct ctl_cx *cx, void *file);
 
 /* finish: fills what was not given. */
 void ctl_derive_window(struct ctl_cx *cx, void *window);
+/* A rule on a score has its window from the model. */
+bool ctl_rule_given(const void *rule, const struct ctl_key *key);
 void ctl_derive_rule(struct ctl_cx *cx, void *rule);
 void ctl_derive_stream(struct ctl_cx *cx, void *stream);
 void ctl_derive_input(struct ctl_cx *cx, void *input);

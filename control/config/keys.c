@@ -197,7 +197,8 @@ static const struct ctl_object rule_object = {.title = "alert",
 	.discriminator = "type",
 	.keys = rule_keys,
 	.begin = ctl_begin_rule,
-	.finish = ctl_derive_rule};
+	.finish = ctl_derive_rule,
+	.given = ctl_rule_given};
 
 static const struct ctl_key model_keys[] = {
 	{"name", CTL_T_NAME, .required = true, AT(struct dp_model, name),

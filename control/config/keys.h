@@ -66,6 +66,8 @@ struct ctl_object {
 	/* Before the first and after the last key of one struct: context, derived defaults. */
 	void (*begin)(struct ctl_cx *cx, void *object);
 	void (*finish)(struct ctl_cx *cx, void *object);
+	/* Was this key's value given, not derived? NULL: always. */
+	bool (*given)(const void *object, const struct ctl_key *key);
 };
 
 /* The whole file: a struct ctl_config. */

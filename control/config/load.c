@@ -34,7 +34,8 @@ static int load_attributes(struct ctl_config *c, struct ctl_errors *errors)
 		sources, c->attribute_file_count, streams, &c->attributes, errors);
 }
 
-int ctl_config_load(const char *path, struct ctl_config **out, struct ctl_errors *errors)
+static int load(
+	const char *path, bool opens_files, struct ctl_config **out, struct ctl_errors *errors)
 {
 	struct ctl_config *config;
 	size_t len;
@@ -46,17 +47,28 @@ int ctl_config_load(const char *path, struct ctl_config **out, struct ctl_errors
 		ctl_errors_add(errors, path, 0, 0, NULL, "%s", strerror(-error));
 		return error;
 	}
-	error = ctl_config_read(&(struct ctl_config_text){path, text, len}, true, &config, errors);
+	error = ctl_config_read(
+		&(struct ctl_config_text){path, text, len}, opens_files, &config, errors);
 	free(text);
 	if (error)
 		return error;
-	if (config->attribute_file_count && load_attributes(config, errors)) {
+	if (opens_files && config->attribute_file_count && load_attributes(config, errors)) {
 		ctl_errors_sort(errors);
 		ctl_config_free(config);
 		return -EINVAL;
 	}
 	*out = config;
 	return 0;
+}
+
+int ctl_config_load(const char *path, struct ctl_config **out, struct ctl_errors *errors)
+{
+	return load(path, true, out, errors);
+}
+
+int ctl_config_load_alone(const char *path, struct ctl_config **out, struct ctl_errors *errors)
+{
+	return load(path, false, out, errors);
 }
 
 static void print_stream(const struct ctl_config *c, const struct dp_stream *s, FILE *out)

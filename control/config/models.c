@@ -1,6 +1,7 @@
 /* Models of a config: from file names to plans. */
 #include "control/config/models.h"
 
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -10,7 +11,7 @@
 enum { WHY_BYTES = 512 };
 
 /* Labels of all models of a stream, one behind the other. */
-static void take_labels(struct ctl_cx *cx, struct dp_stream *s, struct mdl_bundle *const *bundles)
+static bool take_labels(struct ctl_cx *cx, struct dp_stream *s, struct mdl_bundle *const *bundles)
 {
 	uint32_t count = 0;
 
@@ -19,7 +20,7 @@ static void take_labels(struct ctl_cx *cx, struct dp_stream *s, struct mdl_bundl
 	if (count > DP_LABELS_MAX) {
 		ctl_fail_at(cx, &s->models, "have %u classes together, at most %d are kept", count,
 			DP_LABELS_MAX);
-		return;
+		return false;
 	}
 	s->labels = ctl_pool_take(&cx->config->pool, (count + 1) * sizeof(*s->labels));
 	for (uint16_t i = 0; i < s->model_count; i++) {
@@ -32,6 +33,7 @@ static void take_labels(struct ctl_cx *cx, struct dp_stream *s, struct mdl_bundl
 		for (uint32_t k = 0; k < b->class_count; k++)
 			memcpy(s->labels[s->label_count++].text, b->labels[k], MDL_LABEL_BYTES);
 	}
+	return true;
 }
 
 static void resolve_class(struct ctl_cx *cx, const struct dp_stream *s, struct dp_rule *r)
@@ -56,12 +58,20 @@ static void resolve_class(struct ctl_cx *cx, const struct dp_stream *s, struct d
 static void bind_stream(struct ctl_cx *cx, struct dp_stream *s, struct mdl_bundle *const *bundles)
 {
 	struct ctl_models *models = cx->config->models;
+	struct dp_plan_why why;
 	struct dp_plan *plan;
-	char why[WHY_BYTES];
+	int rc;
 
-	take_labels(cx, s, bundles);
-	if (dp_plan_new(s, (const struct mdl_bundle *const *)bundles, &plan, why, sizeof(why))) {
-		ctl_fail_at(cx, &s->models, "%s", why);
+	if (!take_labels(cx, s, bundles))
+		return;
+	for (uint16_t i = 0; i < s->rule_count; i++)
+		if (s->rules[i].of_score)
+			resolve_class(cx, s, &s->rules[i]);
+	rc = dp_plan_new(s, (const struct mdl_bundle *const *)bundles, &plan, &why);
+	if (rc == -ENOMEM)
+		abort();
+	if (rc) {
+		ctl_fail_at(cx, &s->models[why.model].file, "%s", why.text);
 		return;
 	}
 	models->plans[s->index] = plan;
@@ -69,9 +79,6 @@ static void bind_stream(struct ctl_cx *cx, struct dp_stream *s, struct mdl_bundl
 	s->derived_count = (uint16_t)plan->derived_count;
 	for (uint16_t i = 0; i < s->window_count; i++)
 		s->windows[i].kept = plan->kept[i];
-	for (uint16_t i = 0; i < s->rule_count; i++)
-		if (s->rules[i].of_score)
-			resolve_class(cx, s, &s->rules[i]);
 }
 
 /* False: at least one was refused, and said so. */

@@ -185,7 +185,8 @@ static char *put_scores(char *at, struct dp_rec_reading *r, const struct dp_scor
 	r->derived_count = stream->derived_count;
 	r->score_count = (uint8_t)s->of_readings;
 	memcpy(at, dp_scores_derived(s, row), derived);
-	memcpy(at + derived, dp_scores_of_reading(s, row), scores);
+	if (scores) /* else all models are of windows */
+		memcpy(at + derived, dp_scores_of_reading(s, row), scores);
 	return at + derived + scores;
 }
 

@@ -28,8 +28,12 @@ static size_t reading_bytes_max(const struct dp_stream *s)
 
 static size_t window_bytes_max(const struct dp_stream *s, uint16_t i)
 {
+	size_t scores = 0;
+
+	for (uint16_t k = 0; k < s->model_count; k++)
+		scores += s->models[k].window == i;
 	return dp_rec_window_bytes(
-		s, s->windows[i].stats | DP_STAT_COUNT, s->model_count, DP_SENSOR_ID_MAX);
+		s, s->windows[i].stats | DP_STAT_COUNT, scores, DP_SENSOR_ID_MAX);
 }
 
 size_t dp_rec_bytes_max(const struct dp_stream *s)

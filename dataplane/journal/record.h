@@ -62,7 +62,7 @@ struct dp_rec_reading {
 _Static_assert(sizeof(struct dp_rec_reading) == 64, "reading record");
 
 enum dp_score_flag {
-	DP_SCORE_NONE = 1 << 0, /* an input was missing and the model has no rule for that */
+	DP_SCORE_NONE = 1 << 0, /* none: an input was missing, or no finite number came out */
 };
 
 struct dp_rec_score {

@@ -8,19 +8,17 @@
 
 #include "dataplane/score/resolve.h"
 
-enum { WHY_BYTES = 256 };
-
 struct binder {
 	struct dp_plan *plan;
 	const struct dp_stream *s;
 	uint32_t inputs; /* of all models: an upper bound of everything */
-	char *why;
-	size_t why_bytes;
+	struct dp_plan_why *why;
 };
 
 static int refuse(const struct binder *b, uint32_t model, const char *input, const char *reason)
 {
-	snprintf(b->why, b->why_bytes, "model %s%s%s: %s", b->s->models[model].name,
+	b->why->model = model;
+	snprintf(b->why->text, sizeof(b->why->text), "model %s%s%s: %s", b->s->models[model].name,
 		input ? ", input " : "", input ? input : "", reason);
 	return -EINVAL;
 }
@@ -67,16 +65,27 @@ static const char *not_of_close(const struct dp_stream *s, const struct dp_expr 
 	return s->windows[window].stats & e->stat ? NULL : "the window's `stats` leave it out";
 }
 
+static bool alike(const struct dp_stream *s, uint16_t a, uint16_t b)
+{
+	return s->windows[a].size_ns == s->windows[b].size_ns &&
+	       s->windows[a].slide_ns == s->windows[b].slide_ns;
+}
+
 static int bind_input(struct binder *b, uint32_t model, uint32_t i, struct dp_expr *e)
 {
 	const struct dp_bound_model *to = &b->plan->models[model];
 	const struct mdl_input *in = &to->bundle->inputs[i];
-	char reason[WHY_BYTES];
+	char reason[DP_PLAN_WHY_BYTES / 2];
 	const char *wrong = NULL;
 
 	if (dp_resolve(in, b->s, e, reason, sizeof(reason)))
 		wrong = reason;
-	else if (to->window >= 0)
+	else if (to->window >= 0 && e->op == DP_EXPR_STAT &&
+		 alike(b->s, e->window, (uint16_t)to->window))
+		e->window = (uint16_t)to->window; /* of several of that size and slide its own */
+	if (wrong)
+		return refuse(b, model, in->expression, wrong);
+	if (to->window >= 0)
 		wrong = not_of_close(b->s, e, (uint16_t)to->window);
 	else if (need(b->plan, e, in->expression))
 		wrong = "the models of the stream have too many inputs that need the sensor's "
@@ -178,10 +187,10 @@ static void place(struct dp_plan *p)
 }
 
 int dp_plan_new(const struct dp_stream *s, const struct mdl_bundle *const *bundles,
-	struct dp_plan **out, char *why, size_t why_bytes)
+	struct dp_plan **out, struct dp_plan_why *why)
 {
 	struct dp_plan *p = calloc(1, sizeof(*p));
-	struct binder b = {.plan = p, .s = s, .why = why, .why_bytes = why_bytes};
+	struct binder b = {.plan = p, .s = s, .why = why};
 	int rc = 0;
 
 	*out = NULL;

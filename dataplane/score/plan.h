@@ -46,10 +46,17 @@ struct dp_plan {
 	uint32_t kept[DP_WINDOWS_MAX]; /* statistics that the probes need */
 };
 
+enum { DP_PLAN_WHY_BYTES = 512 };
+
+struct dp_plan_why {
+	uint32_t model; /* which does not fit */
+	char text[DP_PLAN_WHY_BYTES];
+};
+
 /*
  * Binds bundles[i] to s->models[i]; both must outlive the plan.  Of the stream nothing is used that
- * the plan yields (derived, kept).  0, -ENOMEM, or -EINVAL with model, input and reason in `why`.
+ * the plan yields (derived, kept).  0, -ENOMEM, or -EINVAL with model, input and reason in *why.
  */
 int dp_plan_new(const struct dp_stream *s, const struct mdl_bundle *const *bundles,
-	struct dp_plan **out, char *why, size_t why_bytes);
+	struct dp_plan **out, struct dp_plan_why *why);
 void dp_plan_free(struct dp_plan *p);

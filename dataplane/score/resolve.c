@@ -91,5 +91,7 @@ int dp_resolve(const struct mdl_input *in, const struct dp_stream *s, struct dp_
 		rc = find_field(&c, e->y, &out->other);
 	if (rc == 0 && in->size_ns)
 		rc = find_window(&c, &out->window);
+	if (rc == 0 && out->op == DP_EXPR_SLOPE && in->slide_ns == in->size_ns)
+		rc = refuse(&c, "a slope needs a window of more than one pane");
 	return rc;
 }

@@ -188,6 +188,13 @@ static void bump(_Atomic uint64_t *n, uint64_t by)
 		n, atomic_load_explicit(n, memory_order_relaxed) + by, memory_order_relaxed);
 }
 
+static uint32_t bucket_of(uint64_t cycles)
+{
+	uint32_t bucket = cycles ? 63u - (uint32_t)__builtin_clzll(cycles) : 0;
+
+	return bucket < DP_CYCLE_BUCKETS ? bucket : DP_CYCLE_BUCKETS - 1;
+}
+
 /* What c->inputs holds, by model i; scores of rows lie `apart` from each other. */
 static void run(
 	struct dp_scorer *c, uint32_t i, uint32_t rows, struct dp_rec_score *out, uint32_t apart)
@@ -202,6 +209,8 @@ static void run(
 		struct mdl_verdict v;
 
 		mdl_judge(m, c->outputs + (size_t)row * m->output_count, &v);
+		if (!isfinite((float)v.value)) /* also of a sum beyond what a record holds */
+			v = (struct mdl_verdict){.value = NAN, .probability = NAN, .none = true};
 		missing += v.none;
 		*to = (struct dp_rec_score){.model = (uint16_t)i,
 			.class_index = v.class_index,
@@ -214,7 +223,7 @@ static void run(
 	bump(&stats->rows, rows);
 	bump(&stats->missing, missing);
 	bump(&stats->cycles, took);
-	bump(&stats->batches[took ? (63 - __builtin_clzll(took)) % DP_CYCLE_BUCKETS : 0], 1);
+	bump(&stats->batches[bucket_of(took)], 1);
 }
 
 static void gather(struct dp_scorer *c, const struct dp_bound_model *m, uint32_t rows)

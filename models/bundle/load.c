@@ -331,7 +331,7 @@ int mdl_bundle_parse(
 /* The file's bytes; free() them. Read, not mapped: it may be cut short while we look. */
 static int read_file(const char *path, uint8_t **bytes, size_t *n)
 {
-	int fd = open(path, O_RDONLY | O_CLOEXEC), rc = 0;
+	int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK), rc = 0;
 	struct stat st;
 	ssize_t got;
 

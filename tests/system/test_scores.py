@@ -2,6 +2,7 @@
 says can be made again from it; what does not fit is refused at the start."""
 
 import json
+import os
 import socket
 import time
 from collections.abc import Callable
@@ -228,6 +229,10 @@ def test_what_does_not_fit_is_refused_at_the_start(
         assert daemon.wait() == 2
         assert said[0] in daemon.log
 
+    path.unlink()
+    os.mkfifo(path)
+    refused("everything.psm")
+    path.unlink()
     path.write_bytes(linear[:-1])
     refused("everything.psm")
     spoilt = bytearray(linear)
@@ -251,3 +256,43 @@ def test_what_does_not_fit_is_refused_at_the_start(
     daemon.write_config()
     daemon.start()
     daemon.stop()
+
+
+def test_models_of_windows(penstockd: Run, scored: Config, linear: bytes, tmp_path: Path) -> None:
+    """What closes is scored by its own statistics; the config that the API shows is one."""
+    x = np.random.default_rng(3).normal(20, 5, (200, 2)).astype(np.float32)
+    made = convert(
+        LinearRegression().fit(x, x.sum(axis=1)),
+        ["mean(temperature,30s)", "count(humidity,30s)"],
+        name="sums",
+        version=2,
+        metrics={"data": "random numbers"},
+        provenance={"recipe": "a test", "data_sha256": "none"},
+        golden_rows=x[:5],
+        windows=WINDOWS,
+        rows="windows",
+    )
+    (tmp_path / "sums.psm").write_bytes(write(made))
+    stream = scored["streams"][0]
+    stream["windows"][0]["stats"] = ["count", "mean"]
+    stream["windows"][0]["name"] = name = "short"
+    stream["models"] = [{"name": "sums", "file": str(tmp_path / "sums.psm"), "window": name}]
+    stream["alerts"] = [{"name": "much", "type": "above", "score": "sums", "threshold": 30}]
+    daemon = penstockd(scored)
+    port = daemon.ask("status")["inputs"][0]["port"]
+    now = (time.time_ns() // (30 * SECOND) - 100) * 30 * SECOND
+    send(port, [("s", now + i * SECOND, [25.0, 20, 20]) for i in (0, 1, 2, 100)])
+    daemon.received(4)
+    records = [json.loads(x) for x in (daemon.folder / "records.jsonl").read_text().splitlines()]
+    assert all("scores" not in r and "inputs" not in r for r in records if r["kind"] == "reading")
+    short = [r for r in records if r["kind"] == "window" and r["window"]["name"] == name]
+    assert len(short) == 3
+    for r in short:
+        stats = r["window"]["stats"]
+        want = stats["temperature"]["mean"] + stats["humidity"]["count"]
+        assert r["scores"]["sums"]["value"] == pytest.approx(want, rel=1e-4)
+    assert [r["alert"]["state"] for r in records if r["kind"] == "alert"] == []
+    shown = tmp_path / "shown.json"
+    shown.write_text(json.dumps(daemon.ask("check", str(daemon.config_path))["config"]))
+    done = daemon.penstock("check", str(shown))
+    assert done.returncode == 0, done.stderr

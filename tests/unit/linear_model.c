@@ -45,14 +45,14 @@ void linear_stream_bind(struct linear_stream *l, struct dp_stream *s,
 	const char *const *expressions, int64_t slide_ns)
 {
 	const struct mdl_bundle *bundle = &l->linear.bundle;
-	char why[256];
+	struct dp_plan_why why;
 
 	linear_model_init(&l->linear, "sum", MDL_REGRESSION, expressions, slide_ns);
 	l->model = (struct dp_model){.name = "sum", .window = -1};
 	s->models = &l->model;
 	s->model_count = s->reading_models = 1;
-	if (dp_plan_new(s, &bundle, &l->plan, why, sizeof(why))) {
-		fprintf(stderr, "%s\n", why);
+	if (dp_plan_new(s, &bundle, &l->plan, &why)) {
+		fprintf(stderr, "%s\n", why.text);
 		abort();
 	}
 	s->derived = l->plan->derived;

@@ -31,7 +31,7 @@ struct world {
 	struct dp_scorer scorer;
 	struct dp_batch batch;
 	struct dp_counters counters;
-	char why[256];
+	struct dp_plan_why why;
 };
 
 static struct world w;
@@ -65,7 +65,7 @@ static void make_stream(void)
 
 static int bind(void)
 {
-	return dp_plan_new(&w.stream, w.bundles, &w.plan, w.why, sizeof(w.why));
+	return dp_plan_new(&w.stream, w.bundles, &w.plan, &w.why);
 }
 
 /* What control/config does with a plan; then the stages. */
@@ -73,7 +73,7 @@ static void open_stages(void)
 {
 	struct dp_table_config c = {.stream = &w.stream, .slots_max = SENSORS};
 
-	cr_assert_eq(bind(), 0, "%s", w.why);
+	cr_assert_eq(bind(), 0, "%s", w.why.text);
 	w.stream.derived = w.plan->derived;
 	w.stream.derived_count = (uint16_t)w.plan->derived_count;
 	for (int i = 0; i < WINDOWS; i++)
@@ -144,7 +144,7 @@ Test(scorer, what_models_share_is_computed_once)
 		(const char *[]){"x", "mean(x,30s)", "delta(y)", "hour()", NULL});
 	add_model("b", MDL_REGRESSION,
 		(const char *[]){"mean(x,30s)", "slope(x,30s)", "hour()", "delta(y)", NULL});
-	cr_assert_eq(bind(), 0, "%s", w.why);
+	cr_assert_eq(bind(), 0, "%s", w.why.text);
 	cr_expect_eq(w.plan->derived_count, 3);
 	cr_expect_eq(w.plan->probe_count, 2);
 	cr_expect_eq(w.plan->delta_count, 1);
@@ -174,7 +174,7 @@ Test(scorer, what_the_stream_cannot_provide_is_refused_by_name)
 		make_stream();
 		add_model("a", MDL_REGRESSION, (const char *[]){"x", bad[i].expression, NULL});
 		cr_assert_eq(bind(), -EINVAL);
-		cr_expect_str_eq(w.why, bad[i].says);
+		cr_expect_str_eq(w.why.text, bad[i].says);
 		cr_expect_null(w.plan);
 	}
 }
@@ -197,11 +197,11 @@ Test(scorer, models_of_windows_take_only_what_their_window_keeps)
 		w.linear[0].inputs[0].slide_ns *= 6;
 		w.models[0].window = 1;
 		cr_assert_eq(bind(), -EINVAL);
-		cr_expect_str_eq(w.why, bad[i].says);
+		cr_expect_str_eq(w.why.text, bad[i].says);
 	}
 	w.models[0].window = -1;
 	cr_assert_eq(bind(), -EINVAL);
-	cr_expect_str_eq(w.why, "model a: was trained on closed windows, not on readings");
+	cr_expect_str_eq(w.why.text, "model a: was trained on closed windows, not on readings");
 }
 
 /* ---- scoring ---- */
