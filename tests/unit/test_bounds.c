@@ -29,7 +29,7 @@ Test(bounds, tags_scores_and_alerts_count)
 	climate->tag_count = 1;
 	less = dp_rec_bytes_max(climate);
 	cr_expect_geq(all, less + 1 + DP_TAG_BYTES_MAX - 8);
-	climate->model_count = 0;
+	climate->model_count = climate->reading_models = climate->derived_count = 0;
 	cr_expect_geq(less, dp_rec_bytes_max(climate) + sizeof(struct dp_rec_score));
 	less = dp_rec_bytes_max(climate);
 	climate->rule_count = 2; /* drops a rule on no window: a clear and a raise */
