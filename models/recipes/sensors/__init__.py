@@ -1,0 +1,1 @@
+"""Status, temperature anomaly and humidity of climate sensors: README.md."""
