@@ -112,7 +112,8 @@ bool fws_fleet_sent(const struct fws_fleet *fl, uint32_t index, uint32_t boot, u
 
 void fws_labels_begin(FILE *labels)
 {
-	fputs("event_ns,sensor,boot,seq,index,field,fault,true_value,sent_value\n", labels);
+	fputs("event_ns,sensor,boot,seq,index,field,fault,true_value,sent_value,off_sigma\n",
+		labels);
 }
 
 /* Where a reading stands in its message, for the label file. */
@@ -141,13 +142,13 @@ static void write_label(const struct fws_fleet *fl, const struct place *at, cons
 	const struct fws_message *m = at->message;
 	bool json = c->shape->format == FWS_JSON;
 	const char *field = hit ? c->shape->fields[hit->field] : "";
-	char line[LABEL_BYTES_MAX], values[64] = ",", sent[32];
+	char line[LABEL_BYTES_MAX], values[80] = ",,", sent[32];
 
 	if (hit) {
 		float value = m->values[(size_t)at->row * c->shape->field_count + hit->field];
 
-		snprintf(values, sizeof(values), "%.9g,%.*s", (double)hit->truth,
-			print_sent(sent, c->shape, value), sent);
+		snprintf(values, sizeof(values), "%.9g,%.*s,%.4g", (double)hit->truth,
+			print_sent(sent, c->shape, value), sent, (double)hit->off);
 	}
 
 	int n = snprintf(line, sizeof(line),
@@ -194,7 +195,12 @@ static bool asleep(const struct fws_fleet_config *c, const struct fws_device *d,
 /* Unix time by the device's clock. */
 static int64_t clock_at(const struct fws_fleet *fl, const struct fws_device *d, int64_t elapsed_ns)
 {
-	return fl->start_ns + elapsed_ns + d->offset_ns + (int64_t)((double)elapsed_ns * d->drift);
+	const struct fws_fleet_config *c = &fl->config;
+	double ahead_ns = (double)elapsed_ns * d->drift;
+
+	if (c->lapse > 1)
+		ahead_ns += (c->lapse - 1) * (double)(elapsed_ns - c->lapse_ends_ns);
+	return fl->start_ns + elapsed_ns + d->offset_ns + (int64_t)ahead_ns;
 }
 
 /* Without memory to remember a boot by, the device goes on with the one it has. */

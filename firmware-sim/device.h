@@ -28,6 +28,8 @@ struct fws_fleet_config {
 	double jitter;		       /* deviation of the period, as a share of it */
 	double drift_ppm;	       /* deviation of the devices' clock drifts */
 	double offset_s;	       /* deviation of the devices' clock offsets */
+	double lapse;		       /* seconds that pass on the devices' clocks in one, >= 1 */
+	int64_t lapse_ends_ns;	       /* elapsed time at which such a clock is right */
 	double restart_s;	       /* mean time between restarts; 0 = never */
 	double sleep_every_s, sleep_s; /* silent for sleep_s in each sleep_every_s; 0 = never */
 	const struct fws_fault *faults;

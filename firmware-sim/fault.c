@@ -144,6 +144,22 @@ static uint32_t episode_at(const struct fws_fault *f, int64_t elapsed_ns, int64_
 	return t < f->for_ns ? n : 0;
 }
 
+/* How far off, in sigma; with noise how wide. */
+static float how_far(const struct fws_fault *f, bool first, float progress)
+{
+	switch (f->kind) {
+	case FWS_STUCK:
+		return first ? 0 : INFINITY;
+	case FWS_DRIFT:
+	case FWS_BATTERY:
+		return fabsf(f->size) * progress;
+	case FWS_SPIKE:
+	case FWS_NOISE:
+		return fabsf(f->size);
+	}
+	return 0;
+}
+
 static float faulty(
 	const struct fws_fault *f, const struct fws_fault_reading *r, float onset, float progress)
 {
@@ -185,9 +201,12 @@ uint32_t fws_fault_apply(const struct fws_fault *faults, uint32_t count,
 			state[i] = (struct fws_fault_state){episode, truth};
 		else if (f->kind == FWS_SPIKE)
 			continue;
-		r->values[f->field] =
-			faulty(f, r, state[i].onset, (float)((double)since / (double)f->for_ns));
-		hits[hit++] = (struct fws_fault_hit){(uint8_t)i, f->field, truth};
+
+		float progress = (float)((double)since / (double)f->for_ns);
+
+		r->values[f->field] = faulty(f, r, state[i].onset, progress);
+		hits[hit++] = (struct fws_fault_hit){
+			(uint8_t)i, f->field, truth, how_far(f, first, progress)};
 	}
 	return hit;
 }

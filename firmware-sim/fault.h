@@ -40,6 +40,8 @@ struct fws_fault_hit {
 	uint8_t fault;
 	uint16_t field;
 	float truth;
+	float off; /* by how many sigma the fault was meant to be off here; stuck: infinite, 0 at
+		      first */
 };
 
 /*

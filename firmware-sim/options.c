@@ -21,7 +21,8 @@ static const char usage_text[] =
 	"N\n"
 	"               --readings-per-datagram N  --batch N  --burst N  --ports N  --no-gso\n"
 	"devices        --period S (1)  --jitter SHARE  --drift PPM  --clock-offset S\n"
-	"               --restart-every S  --sleep EVERY:FOR  --seed N  --data DIR  --repeat\n"
+	"               --restart-every S  --sleep EVERY:FOR  --time-lapse N  --seed N\n"
+	"               --data DIR  --repeat\n"
 	"faults         --fault SPEC (several)  --labels FILE\n"
 	"network        --loss P  --dup P  --reorder P  --delay MS[:JITTER_MS]\n"
 	"result         --verify api:SOCKET|file:PATH|kafka:BROKERS/TOPIC  --verify-timeout S "
@@ -57,6 +58,7 @@ enum option_id {
 	O_OFFSET,
 	O_RESTART,
 	O_SLEEP,
+	O_LAPSE,
 	O_SEED,
 	O_DATA,
 	O_REPEAT,
@@ -103,6 +105,7 @@ static const struct option long_options[] = {
 	{"clock-offset", 1, 0, O_OFFSET},
 	{"restart-every", 1, 0, O_RESTART},
 	{"sleep", 1, 0, O_SLEEP},
+	{"time-lapse", 1, 0, O_LAPSE},
 	{"seed", 1, 0, O_SEED},
 	{"data", 1, 0, O_DATA},
 	{"repeat", 0, 0, O_REPEAT},
@@ -235,6 +238,8 @@ static int take_device_option(struct fws_options *o, struct pending *p, int id, 
 			       ? fws_option_wrong(
 					 "sleep", "expected EVERY:FOR in seconds, FOR below EVERY")
 			       : rc;
+	case O_LAPSE:
+		return fws_option_number(&o->fleet.lapse, 1, 1e6, arg);
 	case O_SEED:
 		p->seeded = true;
 		o->fleet.seed = strtoull(arg, &end, 0);
@@ -348,12 +353,29 @@ static int settle_phases(struct fws_options *o, struct pending *p)
 	return 0;
 }
 
+/* A lapse ends in the present: how long it takes must be known. */
+static int settle_lapse(struct fws_options *o)
+{
+	double seconds = 0;
+
+	for (uint32_t i = 0; i < o->phase_count; i++) {
+		if (o->fleet.lapse > 1 && o->phases[i].seconds <= 0)
+			return fws_option_wrong("time-lapse", "needs --seconds");
+		seconds += o->phases[i].seconds;
+	}
+	if (seconds * o->fleet.lapse > 1e9)
+		return fws_option_wrong("time-lapse", "would begin before 1970");
+	o->fleet.lapse_ends_ns = (int64_t)(seconds * 1e9);
+	return 0;
+}
+
 /* Event times that the datagram or the calendar has no room for. */
 static int check_times(const struct fws_options *o)
 {
 	const struct fws_fleet_config *c = &o->fleet;
 	double period_s = (double)c->period_ns / 1e9;
-	double fastest = 1 + 3.5e-6 * c->drift_ppm; /* clock; rng.h: within 3.46 deviations */
+	/* The clock; rng.h: within 3.46 deviations. */
+	double fastest = c->lapse + 3.5e-6 * c->drift_ppm;
 	double apart_s = period_s * (c->readings - 1) * fastest;
 
 	if (o->shape.format == FWS_BINARY && apart_s * 1e9 > (double)FWS_SPAN_NS_MAX)
@@ -380,6 +402,7 @@ static int settle(struct fws_options *o, struct pending *p)
 	const char *why;
 	int rc = settle_phases(o, p);
 
+	rc = rc ? rc : settle_lapse(o);
 	rc = rc ? rc : check_times(o);
 	rc = rc ? rc : check_verify(o);
 	if (rc)
@@ -410,7 +433,8 @@ int fws_options_parse(struct fws_options *o, int argc, char **argv)
 		.fleet = {.id_prefix = "sensor-",
 			.readings = 1,
 			.batch = 1,
-			.period_ns = FWS_NS_PER_S},
+			.period_ns = FWS_NS_PER_S,
+			.lapse = 1},
 		.ports = 4,
 		.verify_timeout_s = 10};
 	rc = fws_option_fields(&o->shape, "temperature,humidity,voltage,light");

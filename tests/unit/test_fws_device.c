@@ -141,6 +141,23 @@ Test(fws_device, clock_has_offset_and_drift)
 	finish(&s);
 }
 
+Test(fws_device, time_lapse_ends_in_the_present)
+{
+	struct scene s;
+
+	prepare(&s);
+	s.config.lapse = 20;
+	s.config.lapse_ends_ns = 60 * FWS_NS_PER_S;
+	begin(&s);
+	send(&s, 0, 0);
+	cr_expect_eq(s.message.time_ns[0], START_NS + (60 - 20 * 60) * FWS_NS_PER_S);
+	send(&s, 0, 1);
+	cr_expect_eq(s.message.time_ns[0], START_NS + (60 - 20 * 59) * FWS_NS_PER_S);
+	send(&s, 0, 60);
+	cr_expect_eq(s.message.time_ns[0], START_NS + 60 * FWS_NS_PER_S);
+	finish(&s);
+}
+
 Test(fws_device, readings_of_a_datagram_lie_between_it_and_the_last)
 {
 	struct scene s;
@@ -354,7 +371,7 @@ struct label {
 	char sensor[40], field[40], fault[40];
 	unsigned boot, index;
 	unsigned long long seq;
-	float truth, sent;
+	float truth, sent, off;
 };
 
 /* The line that begins at *at, which moves behind it. */
@@ -370,10 +387,11 @@ static struct label take_label(const char **at)
 	line[len] = '\0';
 	*at += len + 1;
 
-	int n = sscanf(line, "%lld,%39[^,],%u,%llu,%u,%39[^,],%39[^,],%f,%f%n", &l.event_ns,
-		l.sensor, &l.boot, &l.seq, &l.index, l.field, l.fault, &l.truth, &l.sent, &used);
+	int n = sscanf(line, "%lld,%39[^,],%u,%llu,%u,%39[^,],%39[^,],%f,%f,%f%n", &l.event_ns,
+		l.sensor, &l.boot, &l.seq, &l.index, l.field, l.fault, &l.truth, &l.sent, &l.off,
+		&used);
 
-	cr_assert(n == 9 && (size_t)used == len, "no label: %s", line);
+	cr_assert(n == 10 && (size_t)used == len, "no label: %s", line);
 	return l;
 }
 
@@ -409,6 +427,7 @@ Test(fws_device, labels_have_the_true_value_and_the_one_sent)
 		cr_expect_eq(l.sent, faulty.values[0], "%d", i);
 		/* The first one of a drift is in the episode and still true. */
 		cr_expect_eq(l.truth == l.sent, i == 0, "%d", i);
+		cr_expect_float_eq(l.off, 5 * (float)i, 1e-3f, "%d", i);
 	}
 	fclose(labels);
 	free(text);
@@ -444,9 +463,11 @@ Test(fws_device, labels_have_the_decimals_that_json_has)
 		cr_assert_eq(
 			sscanf(strstr(json, "\"temperature\":"), "\"temperature\":%99[^,]", want),
 			1);
-		text[bytes - 1] = '\0'; /* the last end of line */
+		char *end = strrchr(text, ','); /* before off_sigma */
+
+		*end = '\0';
 		snprintf(got, sizeof(got), "%s", strrchr(text, ',') + 1);
-		text[bytes - 1] = '\n';
+		*end = ',';
 		cr_expect_str_eq(got, want);
 	}
 	fclose(labels);

@@ -71,8 +71,10 @@ Test(fws_fault, stuck_holds_the_first_value)
 
 		cr_expect_eq(hits, inside);
 		cr_expect_eq(values[0], inside ? 30 : 20 + (float)s, "second %d", s);
-		if (hits)
+		if (hits) {
 			cr_expect_eq(hit.truth, 20 + (float)s);
+			cr_expect_eq(hit.off, s == 10 ? 0 : INFINITY, "second %d", s);
+		}
 	}
 }
 
@@ -87,6 +89,7 @@ Test(fws_fault, drift_grows_to_its_size)
 
 		cr_assert_eq(apply(&f, &state, s, values, &hit), 1);
 		cr_expect_float_eq(values[0], 20 + 8 * 0.5f * (float)s / 100, 1e-4f);
+		cr_expect_float_eq(hit.off, 8 * (float)s / 100, 1e-5f);
 	}
 }
 
@@ -104,6 +107,8 @@ Test(fws_fault, spike_hits_one_reading_an_episode)
 		hits += n;
 		cr_expect_eq(n, s % 20 == 0);
 		cr_expect_float_eq(fabsf(values[0] - 20), n ? 3 : 0, 1e-5f);
+		if (n)
+			cr_expect_eq(hit.off, 6);
 	}
 	cr_assert_eq(hits, 5);
 }

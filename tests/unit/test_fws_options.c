@@ -59,3 +59,16 @@ Test(fws_options, copies_without_numbers_are_not_verified)
 	check(good, true);
 	check(wrong, false);
 }
+
+/* A lapse counts back from its end, which messages alone do not tell. */
+Test(fws_options, a_time_lapse_has_an_end_after_1970)
+{
+	static const char *const good[] = {"--time-lapse 20", "--time-lapse 20 --seconds 60",
+		"--time-lapse 1 --max-messages 5", "--time-lapse 1e6 --seconds 100", NULL};
+	static const char *const wrong[] = {"--time-lapse 20 --max-messages 5",
+		"--time-lapse 1e6 --seconds 1e4", "--time-lapse 0.5", "--time-lapse nan",
+		"--time-lapse 100 --period 34000 --readings-per-datagram 64", NULL};
+
+	check(good, true);
+	check(wrong, false);
+}
