@@ -127,20 +127,28 @@ def scored(config: Config, linear: bytes, tmp_path: Path) -> Config:
     return config
 
 
-def expected(rows: Rows, sensor: str) -> np.ndarray:
+def nanoseconds(text: str) -> int:
+    """Of a record's time, which may have 9 digits of fraction."""
+    whole, _, fraction = text.removesuffix("Z").partition(".")
+    return int(np.datetime64(whole, "s").astype(np.int64)) * SECOND + int(fraction.ljust(9, "0"))
+
+
+def expected(rows: Rows, sensor: str, records: list[dict[str, Any]], **times: float) -> np.ndarray:
+    """What training computes of what that sensor sent, and of when the daemon says it came."""
     own = [(event, values) for name, event, values in rows if name == sensor]
-    stream = Stream(FIELDS, [Window(30, 10), Window(300, 60)], lateness_s=5, idle_s=3600)
-    now = np.full(len(own), time.time_ns(), dtype=np.int64)
+    windows = [Window(30, 10), Window(300, 60)]
+    stream = Stream(FIELDS, windows, **{"lateness_s": 5, "idle_s": 3600, **times})
+    arrivals = np.array([nanoseconds(r["arrival"]) for r in records], dtype=np.int64)
     values = np.array([[np.nan if v is None else v for v in row] for _, row in own], np.float32)
     events = np.array([event for event, _ in own], dtype=np.int64)
-    return Features(stream, EXPRESSIONS).rows(events, now, values)
+    return Features(stream, EXPRESSIONS).rows(events, arrivals, values)
 
 
-def check(daemon: Daemon, rows: Rows, model: bytes) -> None:
+def check(daemon: Daemon, rows: Rows, model: bytes, **times: float) -> None:
     found = readings(daemon)
     assert sum(map(len, found.values())) == len(rows)
     for sensor, records in found.items():
-        want = expected(rows, sensor)
+        want = expected(rows, sensor, records, **times)
         scores = score(read(model), want).out[:, 0]
         for i, record in enumerate(records):
             got = record.get("inputs", {})
@@ -180,6 +188,58 @@ def test_a_restart_does_not_show_in_scores(
     send(daemon.ask("status")["inputs"][0]["port"], rows[300:])
     daemon.received(600)
     check(daemon, rows, linear)
+
+
+def unruly(rng: np.random.Generator, sensors: list[str], count: int) -> Rows:
+    """Of now, late, ahead, of long ago, beyond all windows; each sensor loses its clock once."""
+    rows: Rows = []
+    lost = {s: int(rng.integers(count // 8, count // 4)) for s in sensors}
+    seen = dict.fromkeys(sensors, 0)
+    start = time.time_ns() - 200 * SECOND
+    for i in range(count):
+        sensor = str(rng.choice(sensors))
+        event = start + int(i / count * 190 * SECOND)
+        event -= int(rng.choice([0, 8, 45, 100], p=[0.8, 0.1, 0.05, 0.05])) * SECOND
+        seen[sensor] += 1
+        if lost[sensor] <= seen[sensor] < lost[sensor] + 9:
+            event = start - 10**6 * SECOND + i * SECOND
+        elif rng.random() < 0.06:
+            event = int(rng.choice([time.time_ns() + 300 * SECOND, 7 * 10**18]))
+        values = [float(np.float32(v)) for v in rng.normal([20, 45, 300], [2, 9, 80])]
+        rows.append((sensor, event, [None if rng.random() < 0.1 else v for v in values]))
+    return rows
+
+
+@pytest.mark.parametrize("between", ["", "stop", "kill"])
+def test_clocks_and_silences_are_those_of_training(
+    penstockd: Run, scored: Config, linear: bytes, between: str
+) -> None:
+    """
+    What is of the future, a clock that was set back, windows that close because a sensor is silent,
+    one that is forgotten: each takes something out of the panes, here as there.
+    """
+    rng = np.random.default_rng(6)
+    stream = scored["streams"][0]
+    stream |= {"idle": "700ms", "forget": "2s", "lateness": "2s"}
+    daemon = penstockd(scored)
+    rows: Rows = []
+    # in what is sent after each pause some sensors are new, some were idle, some are forgotten
+    rounds = [("abcd", 0.0), ("ab", 1.2), ("abc", 1.2), ("abd", 1.2)]
+    for sensors, pause in rounds:
+        time.sleep(pause)
+        if pause and between:
+            daemon.stop() if between == "stop" else daemon.kill()
+            daemon.start()
+        sent = unruly(rng, list(sensors), 150)
+        send(daemon.ask("status")["inputs"][0]["port"], sent)
+        rows += sent
+        daemon.received(len(rows))
+    check(daemon, rows, linear, idle_s=0.7, forget_s=2, lateness_s=2)
+    records = [json.loads(x) for x in (daemon.folder / "records.jsonl").read_text().splitlines()]
+    flags = [flag for r in records if r["kind"] == "reading" for flag in r.get("flags", [])]
+    assert {"late", "future", "clock_reset"} <= set(flags) and flags.count("new_life") > 4
+    closed = {r["window"]["reason"] for r in records if r["kind"] == "window"}
+    assert closed >= {"watermark", "idle", "clock_reset"}, "or this shows nothing"
 
 
 def test_alerts_on_scores(penstockd: Run, scored: Config, tmp_path: Path) -> None:
