@@ -98,12 +98,11 @@ def bundle(model: object, name: str, x: np.ndarray, **more: Any) -> bytes:  # no
         model,
         EXPRESSIONS,
         name=name,
-        version=4,
         metrics={"data": "random numbers"},
         provenance={"recipe": "a test", "data_sha256": "none"},
         golden_rows=x[:20],
         windows=WINDOWS,
-        **more,
+        **{"version": 4, **more},
     )
     return write(made)
 
@@ -317,6 +316,34 @@ def test_what_does_not_fit_is_refused_at_the_start(
     daemon.write_config()
     daemon.start()
     daemon.stop()
+
+
+def test_versions_count_beyond_31_bits(penstockd: Run, scored: Config, tmp_path: Path) -> None:
+    """A version may be a date, 4026112101; negative it would name another model."""
+    newest, x = 2**32 - 1, np.ones((30, len(EXPRESSIONS)), np.float32)
+    model = LinearRegression().fit(x, x[:, 0])
+    (tmp_path / "everything.psm").write_bytes(bundle(model, "everything", x, version=newest))
+    daemon = penstockd(scored)
+    send(daemon.ask("status")["inputs"][0]["port"], [("s", time.time_ns(), [1.0, 2.0, 3.0])])
+    daemon.received(1)
+    (records,) = readings(daemon).values()
+    assert records[0]["scores"]["all"]["version"] == newest
+    assert daemon.ask("status")["models"][0]["version"] == newest
+    shown = daemon.penstock("status").stdout
+    assert f" {newest} " in shown, shown
+
+
+def test_who_looks_for_the_socket_opens_no_bundle(
+    penstockd: Run, scored: Config, tmp_path: Path
+) -> None:
+    """A bundle that is being replaced must not keep anyone from looking at the daemon."""
+    daemon = penstockd(scored)
+    (tmp_path / "everything.psm").unlink()
+    os.mkfifo(tmp_path / "everything.psm")  # who opens it waits, or refuses it
+    for verb in ("status", "ledger", "top"):
+        done = daemon.penstock(verb, "--config", str(daemon.config_path))
+        assert done.returncode == 0, done.stderr
+    assert daemon.penstock("check", str(daemon.config_path)).returncode == 2
 
 
 def test_models_of_windows(penstockd: Run, scored: Config, linear: bytes, tmp_path: Path) -> None:

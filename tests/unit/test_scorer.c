@@ -306,6 +306,34 @@ Test(scorer, a_window_is_scored_by_what_it_closed_with)
 	shut();
 }
 
+/* Windows may be alike but for their names and statistics: each model has that which it names. */
+Test(scorer, of_windows_alike_a_model_has_its_own)
+{
+	uint32_t a;
+
+	make_stream();
+	w.windows[1] =
+		(struct dp_window_def){"again", 30 * S, 10 * S, DP_STAT_COUNT | DP_STAT_MEAN, 0};
+	add_model("reading", MDL_REGRESSION, (const char *[]){"mean(x,30s)", NULL});
+	add_model("window", MDL_REGRESSION, (const char *[]){"mean(x,30s)", "count(y,30s)", NULL});
+	w.linear[1].bundle.rows = MDL_WINDOWS;
+	w.models[1].window = 1;
+	open_stages();
+	a = add_sensor("a");
+	add_row(a, BASE, 10, 1);
+	add_row(a, BASE + S, 20, 1);
+	add_row(a, BASE + 31 * S, 50, 1);
+	push();
+	cr_expect_eq(score(1, 0), 15);
+	cr_assert_eq(w.scorer.scores.of_window[1], 1);
+	cr_expect_eq(atomic_load(&w.scorer.stats[1].rows), 3, "windows that end at 10, 20 and 30");
+	for (uint32_t i = 0; i < w.closes.count; i++) {
+		if (w.closes.list[i].window == 1)
+			cr_expect_eq(dp_scores_of_close(&w.scorer.scores, i)->value, 15 + 2);
+	}
+	shut();
+}
+
 /* ---- replay ---- */
 
 Test(scorer, replay_brings_the_values_before_back)

@@ -288,6 +288,14 @@ def test_what_the_stream_does_not_have_is_refused(expressions: list[str], part: 
         Features(Stream(("x",), windows), expressions)
 
 
+def test_windows_alike_are_one() -> None:
+    """The appliance keeps each by its name; their panes are the same."""
+    windows = (Window(300), Window(300, 300), Window(60))
+    event, x = np.arange(3) * S, np.array([[1], [2], [3]], np.float32)
+    got = Features(Stream(("x",), windows), ["mean(x,5m)"]).rows(event, event, x)
+    np.testing.assert_array_equal(got[:, 0], np.array([1, 1.5, 2], np.float32))
+
+
 def test_windows_are_as_convert_takes_them() -> None:
     f = Features(STREAM, ["mean( x, 300s)", "slope(y,1h)"])
     assert f.expressions == ("mean(x,5m)", "slope(y,1h)")

@@ -148,10 +148,11 @@ class Features:
         return {duration_text(size): duration_text(slide) for size, slide in slides.items()}
 
     def _window(self, size_ns: int) -> Window:
-        found = [w for w in self.stream.windows if w.size_ns == size_ns]
+        found = {w.slide_ns: w for w in self.stream.windows if w.size_ns == size_ns}
         if len(found) != 1:
-            raise ExpressionError(f"{len(found)} windows of {duration_text(size_ns)} in the stream")
-        return found[0]
+            size = duration_text(size_ns)
+            raise ExpressionError(f"{len(found)} windows of {size} in the stream, by slide")
+        return next(iter(found.values()))
 
     def _check(self, e: Expression) -> None:
         for field in e.fields:
