@@ -97,10 +97,12 @@ static bool ends_at(const struct dp_rec *rec, size_t used)
 	       zeros((const char *)rec + used, rec->bytes - used);
 }
 
+/* Models rise, so that none is there twice. */
 static bool scores_good(const struct dp_rec_score *score, size_t n, const struct dp_stream *s)
 {
 	for (size_t i = 0; i < n; i++)
-		if (score[i].model >= s->model_count || score[i].flags & ~DP_SCORE_NONE)
+		if (score[i].model >= s->model_count || score[i].flags & ~DP_SCORE_NONE ||
+			(i && score[i].model <= score[i - 1].model))
 			return false;
 	return true;
 }

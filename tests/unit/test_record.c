@@ -182,6 +182,36 @@ Test(record, malformed_is_refused)
 	fixture_free(f);
 }
 
+/* Who reads a record finds a score by its model: a second one would contradict the first. */
+Test(record, a_model_says_one_thing_of_a_record)
+{
+	static const struct {
+		uint16_t models[2];
+		bool good;
+	} t[] = {{{0, 1}, true}, {{0, 0}, false}, {{1, 1}, false}, {{1, 0}, false}};
+	struct fixture *f = fixture_new();
+	const struct dp_rec *one = sample(f, SAMPLE_NUMBERED);
+	const size_t behind = SCORES_AT + sizeof(struct dp_rec_score);
+	uint32_t bytes = one->bytes + (uint32_t)sizeof(struct dp_rec_score);
+	struct dp_rec_reading *two = malloc(bytes);
+	struct dp_rec_score *scores;
+
+	f->streams.streams[0].model_count = 2;
+	memcpy(two, one, behind);
+	memcpy((char *)two + behind, (const char *)one + SCORES_AT, one->bytes - SCORES_AT);
+	two->head.bytes = bytes;
+	two->score_count = 2;
+	scores = (struct dp_rec_score *)dp_rec_scores(two);
+	for (size_t i = 0; i < sizeof(t) / sizeof(t[0]); i++) {
+		scores[0].model = t[i].models[0];
+		scores[1].model = t[i].models[1];
+		cr_expect_eq(dp_rec_check(&two->head, bytes, &f->streams.set), t[i].good,
+			"models %u and %u", t[i].models[0], t[i].models[1]);
+	}
+	free(two);
+	fixture_free(f);
+}
+
 Test(record, cut_short_is_refused)
 {
 	struct fixture *f = fixture_new();

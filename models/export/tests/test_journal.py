@@ -262,6 +262,29 @@ def test_malformed_record_is_refused(
         list(block.records(segment.schema))
 
 
+@pytest.mark.parametrize(("models", "good"), [((0, 1), True), ((0, 0), False), ((1, 0), False)])
+def test_model_says_one_thing_of_a_record(
+    segment: penstock.Segment, models: tuple[int, int], good: bool
+) -> None:
+    climate, *others = segment.schema.streams
+    two = dataclasses.replace(climate, models=climate.models * 2)
+    schema = dataclasses.replace(segment.schema, streams=(two, *others))
+    data = segment.blocks[1].data
+    start, end = record_offsets(data)[2:4]
+    reading, score = data[start:end], data[start + 92 : start + 108]
+    record = bytearray(reading[:92] + score + reading[92:])
+    struct.pack_into("<I", record, 0, len(record))
+    record[58] = 2
+    for i, model in enumerate(models):
+        struct.pack_into("<H", record, 92 + 16 * i, model)
+    block = parse_block(block_of(segment, bytes(record)))
+    if good:
+        assert len(list(block.records(schema))) == 1
+        return
+    with pytest.raises(FormatError, match="score"):
+        list(block.records(schema))
+
+
 # --- raw payloads: made here, for the fixture is older than they are ----------------------------
 
 PAYLOADS = [b"x", b"PS\0\xff" * 30 + b"\0\0", b'[{"sensor":"a"}]\n', bytes(9216)]

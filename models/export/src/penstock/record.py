@@ -137,9 +137,11 @@ def _check_window(data: bytes, raw: Raw, s: Stream) -> int:
 
 def _check_scores(data: bytes, at: int, count: int, s: Stream, end: int) -> None:
     _refuse(at + _SCORE.size * count <= end, "record ends inside its values")
+    before = -1
     for i in range(count):
         model, _, flags, *_ = _SCORE.unpack_from(data, at + _SCORE.size * i)
-        _refuse(model < len(s.models) and flags <= SCORE_NONE, "score: model or flags")
+        _refuse(before < model < len(s.models) and flags <= SCORE_NONE, "score: model or flags")
+        before = model
 
 
 def _check_tail(data: bytes, raw: Raw) -> int:
