@@ -8,6 +8,25 @@
 #include "control/config/keys.h"
 #include "control/config/scalar.h"
 
+/* What reads back as `text`: "${" alone would begin a variable. */
+static json_t *string_json(const char *text)
+{
+	char *escaped = malloc(2 * strlen(text) + 1), *to = escaped;
+	json_t *string;
+
+	if (!escaped)
+		abort();
+	for (; *text; text++) {
+		if (text[0] == '$' && text[1] == '{')
+			*to++ = '$';
+		*to++ = *text;
+	}
+	*to = 0;
+	string = json_string(escaped);
+	free(escaped);
+	return string;
+}
+
 /* Enough digits to read back as the same value: a float is shown as the float that it is. */
 static json_t *number_json(const struct ctl_key *k, const void *at)
 {
@@ -83,7 +102,7 @@ static json_t *properties_json(const struct ctl_key *k, const void *at)
 	memcpy(&count, (const char *)at - k->offset + k->count_offset, sizeof(count));
 	for (uint32_t i = 0; i < count; i++)
 		json_object_set_new(map, list[i].name,
-			json_string(may_be_secret(list[i].name) ? "***" : list[i].value));
+			string_json(may_be_secret(list[i].name) ? "***" : list[i].value));
 	return map;
 }
 
@@ -100,7 +119,7 @@ static json_t *text_json(const void *at)
 	const char *text;
 
 	memcpy(&text, at, sizeof(text));
-	return text ? json_string(text) : NULL;
+	return text ? string_json(text) : NULL;
 }
 
 static json_t *size_json(const struct ctl_key *k, const void *at)
@@ -128,7 +147,7 @@ static json_t *reference_json(const struct ctl_config *c, const struct ctl_key *
 	if (index < 0)
 		return NULL;
 	if (k->type == CTL_T_FIELD)
-		return json_string(stream->fields[index].name);
+		return string_json(stream->fields[index].name);
 	if (k->type == CTL_T_MODEL)
 		return json_string(stream->models[index].name);
 	if (k->type == CTL_T_WINDOW)
@@ -144,7 +163,8 @@ static json_t *scalar_json(const struct ctl_config *c, const struct ctl_key *k,
 	switch (k->type) {
 	case CTL_T_NAME:
 	case CTL_T_LABEL:
-		return *(const char *)at || k->fallback ? json_string(at) : NULL;
+	case CTL_T_TEXT:
+		return *(const char *)at || k->fallback ? string_json(at) : NULL;
 	case CTL_T_PATH:
 	case CTL_T_TOPIC:
 	case CTL_T_BROKERS:
@@ -191,7 +211,7 @@ static json_t *list_json(const struct ctl_config *c, const struct ctl_key *k,
 		const struct dp_stream *now = streams ? &c->streams.streams[i] : stream;
 
 		json_array_append_new(list,
-			k->object ? object_json(c, k->object, now, items) : json_string(items));
+			k->object ? object_json(c, k->object, now, items) : string_json(items));
 	}
 	return list;
 }

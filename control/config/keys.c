@@ -163,7 +163,7 @@ static const struct ctl_key rule_keys[] = {
 		.help = "Name of a model of the stream: its score is compared, a regression's "
 			"value or else a "
 			"probability"},
-	{"class", CTL_T_LABEL, .only = VALUE_RULES, AT(struct dp_rule, class_name),
+	{"class", CTL_T_TEXT, .only = VALUE_RULES, AT(struct dp_rule, class_name),
 		.help = "With `score`: the probability of this class where the model says it, else "
 			"0; "
 			"required of a model of more than two"},

@@ -12,6 +12,7 @@
 enum ctl_type {
 	CTL_T_NAME = 1,	  /* char[size]: letters, digits, _ - . / */
 	CTL_T_LABEL,	  /* char[size]: printable UTF-8 without quotes or backslashes */
+	CTL_T_TEXT,	  /* char[size]: printable UTF-8 */
 	CTL_T_PATH,	  /* const char *: relative ones count from the config's folder */
 	CTL_T_TOPIC,	  /* const char *: a legal name of a Kafka topic */
 	CTL_T_BROKERS,	  /* const char *: host:port, comma between */

@@ -58,6 +58,7 @@ static void describe_type(const struct ctl_key *k, char text[TYPE_BYTES])
 {
 	static const char *const words[CTL_T_COUNT] = {[CTL_T_NAME] = "name",
 		[CTL_T_LABEL] = "text",
+		[CTL_T_TEXT] = "text",
 		[CTL_T_PATH] = "path",
 		[CTL_T_TOPIC] = "topic",
 		[CTL_T_BROKERS] = "host:port, ...",

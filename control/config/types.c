@@ -70,6 +70,7 @@ static void read_label(
 	const char *text = ctl_scalar(cx, node, "text");
 	/* Of these, empty says something: no unit, no event time. */
 	bool may_be_empty = !strcmp(key->name, "unit") || !strcmp(key->name, "time_key");
+	bool all = key->type == CTL_T_TEXT;
 	size_t len;
 
 	if (!text)
@@ -77,8 +78,10 @@ static void read_label(
 	len = strlen(text);
 	if ((!len && !may_be_empty) || len >= key->size)
 		ctl_fail(cx, node, "must be %d to %zu bytes long", !may_be_empty, key->size - 1);
-	else if (has_control(text) || ctl_utf8_valid(text, len) != len || strpbrk(text, "\"\\"))
-		ctl_fail(cx, node, "may not hold quotes, backslashes or control characters");
+	else if (has_control(text) || ctl_utf8_valid(text, len) != len ||
+		 (!all && strpbrk(text, "\"\\")))
+		ctl_fail(cx, node, "may not hold %scontrol characters",
+			all ? "" : "quotes, backslashes or ");
 	else
 		memcpy(to, text, len + 1);
 }
@@ -539,6 +542,7 @@ ctl_read_fn *ctl_type_reader(enum ctl_type type)
 	static ctl_read_fn *const readers[CTL_T_COUNT] = {
 		[CTL_T_NAME] = read_name,
 		[CTL_T_LABEL] = read_label,
+		[CTL_T_TEXT] = read_label,
 		[CTL_T_PATH] = read_text,
 		[CTL_T_TOPIC] = read_topic,
 		[CTL_T_BROKERS] = read_brokers,

@@ -271,6 +271,38 @@ def test_alerts_on_scores(penstockd: Run, scored: Config, tmp_path: Path) -> Non
     assert alerts[0]["value"] == pytest.approx(raised["scores"]["feel"]["probability"], rel=1e-6)
 
 
+def test_any_class_may_be_named_by_a_rule(penstockd: Run, scored: Config, tmp_path: Path) -> None:
+    """Labels come from whoever made the model; YAML and JSON have characters of their own."""
+    labels = ['5" pipe', "C:\\line", "${HOME}", "warm, # or: not", " ", "null", "1.50", "né 雪 🌡"]
+    x = np.zeros((400, len(EXPRESSIONS)), np.float32)
+    x[:, 0] = np.arange(400) % 80
+    tree = make_pipeline(SimpleImputer(), DecisionTreeClassifier(random_state=0))
+    tree.fit(x, x[:, 0] // 10)
+    (tmp_path / "labels.psm").write_bytes(bundle(tree, "labels", x, classes=labels))
+    rule = {"type": "above", "score": "labels", "threshold": 0.5}
+    stream = scored["streams"][0]
+    stream["models"] = [{"name": "labels", "file": str(tmp_path / "labels.psm")}]
+    stream["alerts"] = [
+        {"name": f"r{i}", "class": label.replace("${", "$${"), **rule}
+        for i, label in enumerate(labels)
+    ]
+    daemon = penstockd(scored)
+    now = time.time_ns()
+    send(
+        daemon.ask("status")["inputs"][0]["port"],
+        [(f"s{i}", now, [10.0 * i + 5, 1, 1]) for i in range(8)],
+    )
+    daemon.received(8)
+    records = [json.loads(x) for x in (daemon.folder / "records.jsonl").read_text().splitlines()]
+    told = {r["sensor"]: r["scores"]["labels"]["label"] for r in records if r["kind"] == "reading"}
+    assert told == {f"s{i}": label for i, label in enumerate(labels)}
+    alerts = {r["sensor"]: r["alert"]["rule"] for r in records if r["kind"] == "alert"}
+    assert alerts == {f"s{i}": f"r{i}" for i in range(8)}
+    shown = tmp_path / "shown.json"
+    shown.write_text(json.dumps(daemon.ask("check", str(daemon.config_path))["config"]))
+    assert daemon.penstock("check", str(shown)).returncode == 0
+
+
 def test_what_does_not_fit_is_refused_at_the_start(
     penstockd: Run, scored: Config, linear: bytes, tmp_path: Path
 ) -> None:

@@ -186,6 +186,8 @@ static const struct broken table[] = {
 	{"field: temp", "score: odd", 18, "streams[0].alerts[0].score", "the stream has no models"},
 	{"field: temp", "field: temp\n        class: odd", 19, "streams[0].alerts[0].class",
 		"needs score too"},
+	{"field: temp", "class: \"a\\tb\"", 18, "streams[0].alerts[0].class",
+		"may not hold control characters"},
 	{"    alerts:", "    models: [{name: odd}]\n    alerts:", 15, "streams[0].models[0].file",
 		"is required"},
 	{"    alerts:", "    models: [{name: odd, file: a.psm, window: 5m}]\n    alerts:", 15,
@@ -666,6 +668,27 @@ Test(config, effective_json_is_a_config_that_means_the_same)
 	cr_expect_eq(c->streams.hash, again->streams.hash);
 	json_decref(first);
 	json_decref(second);
+	free(text);
+	ctl_config_free(c);
+	ctl_config_free(again);
+}
+
+/* What a model calls its classes is not ours to choose. */
+Test(config, any_label_may_be_named)
+{
+	char *text = replaced("field: temp\n", "score: m\n        class: \"5\\\" \\\\ $${x}\"\n");
+	char *whole = replaced_in(
+		text, "    alerts:", "    models: [{name: m, file: /m.psm}]\n    alerts:");
+	struct ctl_config *c = parse_well(whole), *again;
+	json_t *effective = ctl_config_json(c);
+	char *dump = json_dumps(effective, 0);
+
+	again = parse_well(dump);
+	cr_expect_str_eq(c->streams.streams[0].rules[0].class_name, "5\" \\ ${x}");
+	cr_expect_str_eq(again->streams.streams[0].rules[0].class_name, "5\" \\ ${x}");
+	json_decref(effective);
+	free(dump);
+	free(whole);
 	free(text);
 	ctl_config_free(c);
 	ctl_config_free(again);
