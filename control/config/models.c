@@ -70,10 +70,12 @@ static void bind_stream(struct ctl_cx *cx, struct dp_stream *s, struct mdl_bundl
 	rc = dp_plan_new(s, (const struct mdl_bundle *const *)bundles, &plan, &why);
 	if (rc == -ENOMEM)
 		abort();
-	if (rc) {
-		ctl_fail_at(cx, &s->models[why.model].file, "%s", why.text);
+	for (uint32_t i = 0; i < why.count; i++)
+		ctl_fail_at(cx, &s->models[why.list[i].model].file, "%s", why.list[i].text);
+	if (why.left_out)
+		ctl_fail_at(cx, &s->models, "and %u more that do not fit", why.left_out);
+	if (rc)
 		return;
-	}
 	models->plans[s->index] = plan;
 	s->derived = plan->derived;
 	s->derived_count = (uint16_t)plan->derived_count;

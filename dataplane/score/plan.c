@@ -12,15 +12,21 @@ struct binder {
 	struct dp_plan *plan;
 	const struct dp_stream *s;
 	uint32_t inputs; /* of all models: an upper bound of everything */
+	bool too_many;	 /* derived inputs, and it was said */
 	struct dp_plan_why *why;
 };
 
-static int refuse(const struct binder *b, uint32_t model, const char *input, const char *reason)
+static void refuse(const struct binder *b, uint32_t model, const char *input, const char *reason)
 {
-	b->why->model = model;
-	snprintf(b->why->text, sizeof(b->why->text), "model %s%s%s: %s", b->s->models[model].name,
-		input ? ", input " : "", input ? input : "", reason);
-	return -EINVAL;
+	struct dp_plan_why *why = b->why;
+
+	if (why->count == DP_PLAN_WHYS_MAX) {
+		why->left_out++;
+		return;
+	}
+	why->list[why->count].model = model;
+	snprintf(why->list[why->count++].text, DP_PLAN_WHY_BYTES, "model %s%s%s: %s",
+		b->s->models[model].name, input ? ", input " : "", input ? input : "", reason);
 }
 
 static bool same(const struct dp_expr *a, const struct dp_expr *b)
@@ -71,7 +77,7 @@ static bool alike(const struct dp_stream *s, uint16_t a, uint16_t b)
 	       s->windows[a].slide_ns == s->windows[b].slide_ns;
 }
 
-static int bind_input(struct binder *b, uint32_t model, uint32_t i, struct dp_expr *e)
+static void bind_input(struct binder *b, uint32_t model, uint32_t i, struct dp_expr *e)
 {
 	const struct dp_bound_model *to = &b->plan->models[model];
 	const struct mdl_input *in = &to->bundle->inputs[i];
@@ -83,14 +89,15 @@ static int bind_input(struct binder *b, uint32_t model, uint32_t i, struct dp_ex
 	else if (to->window >= 0 && e->op == DP_EXPR_STAT &&
 		 alike(b->s, e->window, (uint16_t)to->window))
 		e->window = (uint16_t)to->window; /* of several of that size and slide its own */
-	if (wrong)
-		return refuse(b, model, in->expression, wrong);
-	if (to->window >= 0)
+	if (!wrong && to->window >= 0) {
 		wrong = not_of_close(b->s, e, (uint16_t)to->window);
-	else if (need(b->plan, e, in->expression))
+	} else if (!wrong && need(b->plan, e, in->expression) && !b->too_many) {
 		wrong = "the models of the stream have too many inputs that need the sensor's "
 			"state";
-	return wrong ? refuse(b, model, in->expression, wrong) : 0;
+		b->too_many = true;
+	}
+	if (wrong)
+		refuse(b, model, in->expression, wrong);
 }
 
 static int bind_model(struct binder *b, uint32_t model)
@@ -98,21 +105,22 @@ static int bind_model(struct binder *b, uint32_t model)
 	struct dp_plan *p = b->plan;
 	struct dp_bound_model *to = &p->models[model];
 	const struct mdl_bundle *m = to->bundle;
-	int rc = 0;
 
-	if ((m->rows == MDL_WINDOWS) != (to->window >= 0))
-		return refuse(b, model, NULL,
+	if ((m->rows == MDL_WINDOWS) != (to->window >= 0)) {
+		refuse(b, model, NULL,
 			to->window >= 0 ? "was trained on readings, not on closed windows"
 					: "was trained on closed windows, not on readings");
+		return 0;
+	}
 	p->inputs_max = m->input_count > p->inputs_max ? m->input_count : p->inputs_max;
 	p->outputs_max = m->output_count > p->outputs_max ? m->output_count : p->outputs_max;
 	to->expr = calloc(m->input_count, sizeof(*to->expr));
 	to->source = calloc(m->input_count, sizeof(*to->source));
 	if (!to->expr || !to->source)
 		return -ENOMEM;
-	for (uint32_t i = 0; i < m->input_count && rc == 0; i++)
-		rc = bind_input(b, model, i, &to->expr[i]);
-	return rc;
+	for (uint32_t i = 0; i < m->input_count; i++)
+		bind_input(b, model, i, &to->expr[i]);
+	return 0;
 }
 
 /* ---- where they are ---- */
@@ -194,6 +202,7 @@ int dp_plan_new(const struct dp_stream *s, const struct mdl_bundle *const *bundl
 	int rc = 0;
 
 	*out = NULL;
+	why->count = why->left_out = 0;
 	if (!p)
 		return -ENOMEM;
 	p->stream = s;
@@ -211,6 +220,8 @@ int dp_plan_new(const struct dp_stream *s, const struct mdl_bundle *const *bundl
 		rc = -ENOMEM;
 	for (uint32_t i = 0; i < p->model_count && rc == 0; i++)
 		rc = bind_model(&b, i);
+	if (rc == 0 && why->count)
+		rc = -EINVAL;
 	if (rc) {
 		dp_plan_free(p);
 		return rc;

@@ -46,16 +46,20 @@ struct dp_plan {
 	uint32_t kept[DP_WINDOWS_MAX]; /* statistics that the probes need */
 };
 
-enum { DP_PLAN_WHY_BYTES = 512 };
+enum { DP_PLAN_WHY_BYTES = 512, DP_PLAN_WHYS_MAX = 16 };
 
+/* All that does not fit, as far as there is room. */
 struct dp_plan_why {
-	uint32_t model; /* which does not fit */
-	char text[DP_PLAN_WHY_BYTES];
+	uint32_t count, left_out;
+	struct {
+		uint32_t model;
+		char text[DP_PLAN_WHY_BYTES];
+	} list[DP_PLAN_WHYS_MAX];
 };
 
 /*
  * Binds bundles[i] to s->models[i]; both must outlive the plan.  Of the stream nothing is used that
- * the plan yields (derived, kept).  0, -ENOMEM, or -EINVAL with model, input and reason in *why.
+ * the plan yields (derived, kept).  0, -ENOMEM, or -EINVAL with models, inputs and reasons in *why.
  */
 int dp_plan_new(const struct dp_stream *s, const struct mdl_bundle *const *bundles,
 	struct dp_plan **out, struct dp_plan_why *why);

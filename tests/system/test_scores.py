@@ -336,7 +336,9 @@ def test_what_does_not_fit_is_refused_at_the_start(
     refused("zscore(temperature,5m)", "no window of 300 s that slides by 60 s")
     stream["windows"][1]["slide"] = slide
     field = stream["fields"].pop()
-    refused("mean(light,5m)", 'no field "light"')
+    stream["windows"][0]["slide"] = "15s"
+    refused("mean(light,5m)", 'no field "light"', "min(temperature,30s)", "last(temperature,30s)")
+    stream["windows"][0]["slide"] = "10s"
     stream["fields"].append(field)
     stream["alerts"] = [
         {"name": "a", "type": "above", "score": "all", "class": "hot", "threshold": 0.5}

@@ -52,7 +52,7 @@ void linear_stream_bind(struct linear_stream *l, struct dp_stream *s,
 	s->models = &l->model;
 	s->model_count = s->reading_models = 1;
 	if (dp_plan_new(s, &bundle, &l->plan, &why)) {
-		fprintf(stderr, "%s\n", why.text);
+		fprintf(stderr, "%s\n", why.list[0].text);
 		abort();
 	}
 	s->derived = l->plan->derived;

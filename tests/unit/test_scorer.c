@@ -5,6 +5,7 @@
 #include <criterion/criterion.h>
 #include <errno.h>
 #include <math.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "dataplane/score/score.h"
@@ -73,7 +74,7 @@ static void open_stages(void)
 {
 	struct dp_table_config c = {.stream = &w.stream, .slots_max = SENSORS};
 
-	cr_assert_eq(bind(), 0, "%s", w.why.text);
+	cr_assert_eq(bind(), 0, "%s", w.why.list[0].text);
 	w.stream.derived = w.plan->derived;
 	w.stream.derived_count = (uint16_t)w.plan->derived_count;
 	for (int i = 0; i < WINDOWS; i++)
@@ -144,7 +145,7 @@ Test(scorer, what_models_share_is_computed_once)
 		(const char *[]){"x", "mean(x,30s)", "delta(y)", "hour()", NULL});
 	add_model("b", MDL_REGRESSION,
 		(const char *[]){"mean(x,30s)", "slope(x,30s)", "hour()", "delta(y)", NULL});
-	cr_assert_eq(bind(), 0, "%s", w.why.text);
+	cr_assert_eq(bind(), 0, "%s", w.why.list[0].text);
 	cr_expect_eq(w.plan->derived_count, 3);
 	cr_expect_eq(w.plan->probe_count, 2);
 	cr_expect_eq(w.plan->delta_count, 1);
@@ -174,9 +175,41 @@ Test(scorer, what_the_stream_cannot_provide_is_refused_by_name)
 		make_stream();
 		add_model("a", MDL_REGRESSION, (const char *[]){"x", bad[i].expression, NULL});
 		cr_assert_eq(bind(), -EINVAL);
-		cr_expect_str_eq(w.why.text, bad[i].says);
+		cr_expect_str_eq(w.why.list[0].text, bad[i].says);
 		cr_expect_null(w.plan);
 	}
+}
+
+/* Who mends a config is to see all at once; a model with 256 wrong ones may not fill the screen. */
+Test(scorer, all_that_does_not_fit_is_told)
+{
+	const char *many[LINEAR_INPUTS_MAX + 1] = {
+		"z", "mean(x,5m)", "x", "slope(y,30s)", "hour()"};
+	char names[LINEAR_INPUTS_MAX][4];
+
+	make_stream();
+	add_model("a", MDL_REGRESSION, many);
+	add_model("b", MDL_REGRESSION, (const char *[]){"y", NULL});
+	w.linear[1].bundle.rows = MDL_WINDOWS;
+	add_model("c", MDL_REGRESSION, (const char *[]){"delta(u)", NULL});
+	cr_assert_eq(bind(), -EINVAL);
+	cr_assert_eq(w.why.count, 4);
+	cr_expect_eq(w.why.left_out, 0);
+	cr_expect(strstr(w.why.list[0].text, "model a, input z:"));
+	cr_expect(strstr(w.why.list[1].text, "model a, input mean(x,5m):"));
+	cr_expect(strstr(w.why.list[2].text, "model b: was trained"));
+	cr_expect(strstr(w.why.list[3].text, "model c, input delta(u):"));
+	cr_expect_eq(w.why.list[3].model, 2);
+	for (int i = 0; i < LINEAR_INPUTS_MAX; i++) {
+		snprintf(names[i], sizeof(names[i]), "q%d", i);
+		many[i] = names[i];
+	}
+	make_stream();
+	add_model("a", MDL_REGRESSION, many);
+	add_model("b", MDL_REGRESSION, many);
+	cr_assert_eq(bind(), -EINVAL);
+	cr_expect_eq(w.why.count, DP_PLAN_WHYS_MAX);
+	cr_expect_eq(w.why.left_out, 2 * LINEAR_INPUTS_MAX - DP_PLAN_WHYS_MAX);
 }
 
 Test(scorer, models_of_windows_take_only_what_their_window_keeps)
@@ -197,11 +230,12 @@ Test(scorer, models_of_windows_take_only_what_their_window_keeps)
 		w.linear[0].inputs[0].slide_ns *= 6;
 		w.models[0].window = 1;
 		cr_assert_eq(bind(), -EINVAL);
-		cr_expect_str_eq(w.why.text, bad[i].says);
+		cr_expect_str_eq(w.why.list[0].text, bad[i].says);
 	}
 	w.models[0].window = -1;
 	cr_assert_eq(bind(), -EINVAL);
-	cr_expect_str_eq(w.why.text, "model a: was trained on closed windows, not on readings");
+	cr_expect_str_eq(
+		w.why.list[0].text, "model a: was trained on closed windows, not on readings");
 }
 
 /* ---- scoring ---- */
