@@ -235,6 +235,15 @@ static void write_outputs(const struct ctl_view *view, FILE *out)
 
 /* ---- models ---- */
 
+/* `name` and what tells one model from another; a brace is to follow, or one more label. */
+static void put_model(FILE *out, const char *name, const struct dp_stream *s, uint32_t model)
+{
+	fprintf(out, "%s{", name);
+	put_label(out, "stream", s->name);
+	fputc(',', out);
+	put_label(out, "model", s->models[model].name);
+}
+
 static void write_model_metric(const struct ctl_view *view, FILE *out, const char *name, int which)
 {
 	for (uint32_t i = 0; i < view->config->streams.count; i++) {
@@ -242,15 +251,55 @@ static void write_model_metric(const struct ctl_view *view, FILE *out, const cha
 
 		for (uint32_t k = 0; k < s->model_count; k++) {
 			struct ctl_model_sums sums = ctl_model_sums(view, i, k);
-			const uint64_t values[] = {sums.rows, sums.missing, sums.cycles};
+			const uint64_t values[] = {sums.rows, sums.missing};
 
-			fprintf(out, "%s{", name);
-			put_label(out, "stream", s->name);
-			fputc(',', out);
-			put_label(out, "model", s->models[k].name);
+			put_model(out, name, s, k);
 			fprintf(out, "} %" PRIu64 "\n", values[which]);
 		}
 	}
+}
+
+enum { CYCLES_FROM = 7 }; /* no batch takes less than 2^7 cycles */
+
+/* Of one model. In cycles, since the bounds of a histogram may not move from scrape to scrape. */
+static void write_model_batches(
+	FILE *out, const struct dp_stream *s, uint32_t model, const struct ctl_model_sums *sums)
+{
+	uint64_t seen = 0;
+
+	for (uint32_t i = 0; i < DP_CYCLE_BUCKETS; i++) {
+		seen += sums->batches[i];
+		if (i < CYCLES_FROM || i == DP_CYCLE_BUCKETS - 1)
+			continue;
+		put_model(out, "penstock_model_batch_cycles_bucket", s, model);
+		fprintf(out, ",le=\"%" PRIu64 "\"} %" PRIu64 "\n", ((uint64_t)2 << i) - 1, seen);
+	}
+	put_model(out, "penstock_model_batch_cycles_bucket", s, model);
+	fprintf(out, ",le=\"+Inf\"} %" PRIu64 "\n", seen);
+	put_model(out, "penstock_model_batch_cycles_sum", s, model);
+	fprintf(out, "} %" PRIu64 "\n", sums->cycles);
+	put_model(out, "penstock_model_batch_cycles_count", s, model);
+	fprintf(out, "} %" PRIu64 "\n", seen);
+}
+
+static void write_model_latency(const struct ctl_view *view, FILE *out)
+{
+	double cycle_ns = 0;
+
+	head(out, "penstock_model_batch_cycles", "histogram",
+		"cycles of the time-stamp counter that a batch of readings, or a window, took");
+	for (uint32_t i = 0; i < view->config->streams.count; i++) {
+		const struct dp_stream *s = &view->config->streams.streams[i];
+
+		for (uint32_t k = 0; k < s->model_count; k++) {
+			struct ctl_model_sums sums = ctl_model_sums(view, i, k);
+
+			write_model_batches(out, s, k, &sums);
+			cycle_ns = sums.cycle_ns;
+		}
+	}
+	head(out, "penstock_cycle_seconds", "gauge", "how long one of these cycles is");
+	fprintf(out, "penstock_cycle_seconds %.6g\n", cycle_ns / 1e9);
 }
 
 static void write_models(const struct ctl_view *view, FILE *out)
@@ -261,15 +310,15 @@ static void write_models(const struct ctl_view *view, FILE *out)
 		{"penstock_model_rows_total", "readings or windows scored"},
 		{"penstock_model_missing_total",
 			"of them those without a score: an input was missing"},
-		{"penstock_model_cycles_total", "cycles of the time-stamp counter spent on it"},
 	};
 
 	if (!view->config->models || !view->config->models->bundle_count)
 		return; /* a family without a sample is none */
-	for (int i = 0; i < 3; i++) {
+	for (int i = 0; i < 2; i++) {
 		head(out, values[i].name, "counter", values[i].help);
 		write_model_metric(view, out, values[i].name, i);
 	}
+	write_model_latency(view, out);
 }
 
 void ctl_metrics_write(const struct ctl_view *view, FILE *out)
