@@ -85,11 +85,13 @@ static void make_rules(struct sim_config *c, struct dp_stream *st, struct sim *s
 
 	/* the last is on the model */
 	st->rules = c->rules[st->index];
-	st->rule_count = (uint16_t)sim_below(s, SIM_RULES_MAX + (st->model_count > 0));
+	st->rule_count = st->model_count && sim_chance(s, 4000)
+				 ? SIM_RULES_MAX
+				 : (uint16_t)sim_below(s, SIM_RULES_MAX);
 	memcpy(st->rules, rules, sizeof(rules));
 }
 
-/* n + delta(v) + count(v, the first window): of the reading, of the one before, of the panes. */
+/* v + delta(v) + count(v, the first window): of the reading, of the one before, of the panes. */
 static void make_model(struct sim_config *c, struct dp_stream *st, struct sim *s)
 {
 	static const char *const counts[] = {"count(v,30s)", "count(v,8s)", "count(v,6s)"};
@@ -99,7 +101,7 @@ static void make_model(struct sim_config *c, struct dp_stream *st, struct sim *s
 	if (sim_chance(s, 4000))
 		return;
 	linear_stream_bind(&c->linear[st->index], st,
-		(const char *[]){"n", "delta(v)", count, NULL}, w->slide_ns);
+		(const char *[]){"v", "delta(v)", count, NULL}, w->slide_ns);
 	c->plans[st->index] = c->linear[st->index].plan;
 }
 

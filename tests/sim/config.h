@@ -66,4 +66,4 @@ void sim_config_make(struct sim_config *c, struct sim *s);
 void sim_config_free(struct sim_config *c);
 
 /* What a stream's model sums up: the first field, and how the second went. */
-enum sim_model_input { SIM_MODEL_N, SIM_MODEL_DELTA, SIM_MODEL_COUNT, SIM_MODEL_INPUTS };
+enum sim_model_input { SIM_MODEL_V, SIM_MODEL_DELTA, SIM_MODEL_COUNT, SIM_MODEL_INPUTS };

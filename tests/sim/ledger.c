@@ -164,6 +164,7 @@ static void add_finished(struct world *w)
 	}
 	t->windows += world_counted(w, DP_C_RECORDS_WINDOW);
 	t->alerts += world_counted(w, DP_C_RECORDS_ALERT);
+	t->score_alerts += w->oracle->score_alerts;
 	t->duplicates += world_counted(w, DP_C_DUPLICATE);
 	t->stale += world_counted(w, DP_C_DROP_STALE);
 	t->journal_full += world_counted(w, DP_C_DROP_JOURNAL_FULL);

@@ -258,6 +258,9 @@ void oracle_sealed(struct oracle *o, const struct dp_block *b)
 	}
 	sim_check(o->sim, !bad && index == b->record_count && readings == b->reading_count,
 		"a sealed block does not hold what its header says");
+	sim_check(o->sim, o->alerts_due == 0,
+		"a score in block %" PRIu64 " raises or clears an alert that is not in it",
+		b->sequence);
 	sim_check(o->sim, left == 0, "datagram of reading unit %u is not whole in its block", unit);
 	o->sealed_readings += readings;
 	o->sealed_records += index;

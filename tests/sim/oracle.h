@@ -65,6 +65,12 @@ struct oracle_sensor {
 	struct oracle_closed *closed;
 	uint32_t closed_count, closed_max;
 	uint32_t raised; /* bit per rule */
+	uint32_t run;	 /* of scores that violate the rule on them */
+	struct {
+		bool due, raised; /* an alert of that rule is to come next */
+		uint64_t cause[2];
+		double value;
+	} alert;
 	uint64_t cause[SIM_RULES_MAX][2];
 	/* deliveries of this life, and per socket how far they have been recorded */
 	struct sim_delivery *due;
@@ -111,6 +117,8 @@ struct oracle {
 	uint64_t epoch;		 /* of this life */
 	uint64_t sealed[SIM_WORKERS_MAX]; /* highest sequence of this life */
 	uint64_t sealed_readings, sealed_records;
+	uint32_t alerts_due; /* of sensors */
+	uint64_t score_alerts;
 	uint32_t seen_deliveries;
 	uint64_t in_log[DP_REC_KINDS]; /* records of the log, freed ones included */
 };

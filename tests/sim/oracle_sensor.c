@@ -134,6 +134,7 @@ static void prune(struct oracle *o, struct oracle_sensor *s, const struct dp_str
 static void forget_time(struct oracle_sensor *s)
 {
 	s->event_max = INT64_MIN;
+	s->run = 0;
 	s->kept_count = s->closed_count = 0;
 	s->prune_at = 32;
 	for (int w = 0; w < SIM_WINDOWS_MAX; w++)
@@ -361,12 +362,66 @@ static void check_score(struct oracle *o, const struct oracle_sensor *s,
 	sim_check(o->sim, s->cut || same(derived[1], count_in_panes(o, s, st)),
 		"sensor %u: the panes hold %g values, not %g", sensor, (double)derived[1],
 		(double)count_in_panes(o, s, st));
-	sum = (double)values[0] + (double)derived[0] + (double)derived[1];
+	sum = (double)values[1] + (double)derived[0] + (double)derived[1];
 	sim_check(o->sim,
 		isfinite(sum) ? score->flags == 0 && score->value == (float)sum
 			      : score->flags == DP_SCORE_NONE && isnan(score->value),
 		"sensor %u: score %g, flags %u, should be %g", sensor, (double)score->value,
 		score->flags, sum);
+}
+
+/* ---- alerts on scores ---- */
+
+/* The rule of that stream that is on a score; SIM_RULES_MAX: none. */
+static uint32_t score_rule(const struct dp_stream *st)
+{
+	for (uint32_t i = 0; i < st->rule_count; i++)
+		if (st->rules[i].of_score)
+			return i;
+	return SIM_RULES_MAX;
+}
+
+/* What docs/alerts.md says that this score brings about; live: it is due as the next record. */
+static void see_score(struct oracle *o, struct oracle_sensor *s, const struct oracle_record *record,
+	const struct dp_rec_reading *r, bool live)
+{
+	const struct dp_stream *st = &o->config->streams[r->head.stream];
+	const struct dp_rec_score *score = dp_rec_scores(r);
+	uint32_t at = score_rule(st);
+	bool raised = s->raised >> at & 1, raises, clears;
+
+	if (at == SIM_RULES_MAX || r->flags & DP_ROW_LATE || score->flags & DP_SCORE_NONE)
+		return;
+	s->run = (double)score->value > st->rules[at].threshold ? s->run + 1 : 0;
+	raises = !raised && s->run >= st->rules[at].count;
+	clears = raised &&
+		 (double)score->value <= st->rules[at].threshold - st->rules[at].hysteresis;
+	if (!live || !(raises || clears))
+		return;
+	s->alert.due = true;
+	s->alert.raised = raises;
+	s->alert.value = (double)score->value;
+	memcpy(s->alert.cause, raises ? record->id : s->cause[at], sizeof(s->alert.cause));
+	o->alerts_due++;
+}
+
+static void check_score_alert(struct oracle *o, struct oracle_sensor *s,
+	const struct oracle_record *record, const struct dp_rec_alert *a)
+{
+	/* with its sensor goes what is raised, without a value */
+	if (!a->raised && isnan(a->value) && !s->alert.due)
+		return;
+	sim_check(o->sim, s->alert.due, "alert %u of sensor %u: no score %s it", a->rule,
+		record->sensor, a->raised ? "raises" : "clears");
+	sim_check(o->sim,
+		a->raised == s->alert.raised && a->value == s->alert.value &&
+			memcmp(a->cause, s->alert.cause, sizeof(a->cause)) == 0,
+		"alert %u of sensor %u: %s at %g, should be %s at %g, or the cause is another",
+		a->rule, record->sensor, a->raised ? "raised" : "cleared", a->value,
+		s->alert.raised ? "raised" : "cleared", s->alert.value);
+	s->alert.due = false;
+	o->alerts_due--;
+	o->score_alerts++;
 }
 
 static void reading(struct oracle *o, const struct oracle_record *record,
@@ -394,6 +449,7 @@ static void reading(struct oracle *o, const struct oracle_record *record,
 		late = keep(s, st, record->reading, r->event_ns, live);
 	if (live)
 		check_score(o, s, r, st);
+	see_score(o, s, record, r, live);
 	s->before = dp_rec_values(r)[1];
 	if (s->kept_count >= s->prune_at)
 		prune(o, s, st);
@@ -411,6 +467,8 @@ static void alert(struct oracle *o, const struct oracle_record *record,
 		sim_check(o->sim, !!(s->raised & bit) != a->raised,
 			"alert %u of sensor %u is %s twice", a->rule, record->sensor,
 			a->raised ? "raised" : "cleared");
+		if (o->config->streams[a->head.stream].rules[a->rule].of_score)
+			check_score_alert(o, s, record, a);
 		sim_check(o->sim,
 			a->raised || memcmp(s->cause[a->rule], a->cause, sizeof(a->cause)) == 0,
 			"alert %u of sensor %u: cleared for another cause than raised", a->rule,
@@ -426,6 +484,8 @@ void oracle_sensor_record(struct oracle *o, const struct oracle_record *r, const
 	struct oracle_sensor *s = r->sensor == UINT32_MAX ? NULL : &o->sensors[r->sensor];
 
 	(void)b;
+	sim_check(o->sim, !live || !s || !s->alert.due || rec->kind == DP_REC_ALERT,
+		"sensor %u: a score brought no alert", r->sensor);
 	switch (rec->kind) {
 	case DP_REC_READING:
 		reading(o, r, (const struct dp_rec_reading *)rec, live);

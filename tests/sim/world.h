@@ -28,6 +28,7 @@
 	X(records)                                                                                 \
 	X(windows)                                                                                 \
 	X(alerts)                                                                                  \
+	X(score_alerts)                                                                            \
 	X(duplicates)                                                                              \
 	X(stale)                                                                                   \
 	X(journal_full)                                                                            \
