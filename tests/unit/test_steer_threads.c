@@ -1,6 +1,7 @@
 /*
- * Two workers on two threads that steer to each other, a writer on a third: rings, wake-ups and the
- * stop as the daemon uses them. A plain program: criterion's own memory does not go together with
+ * Two workers on two threads that steer to each other and share one plan of models, a writer on a
+ * third, which also looks at the models' counters: rings, wake-ups, scores, alerts and the stop as
+ * the daemon uses them. A plain program: criterion's own memory does not go together with
  * ThreadSanitizer's.
  */
 #include <assert.h>
@@ -16,6 +17,7 @@
 #include "dataplane/core/worker.h"
 #include "dataplane/decode/wire.h"
 #include "dataplane/journal/schema.h"
+#include "tests/unit/linear_model.h"
 
 #ifdef NDEBUG
 #error the checks of this program are asserts
@@ -28,14 +30,29 @@ enum { WORKERS = 2, SENSORS = 20, ROUNDS = 3001, DATAGRAM_BYTES = 64, ROW_BYTES 
 #define START_NS      1700000000000000000ll
 
 static struct dp_field field = {"t", "", -INFINITY, INFINITY, 1, 0};
+static struct dp_window_def window = {"30s", 30 * DP_NS_PER_S, 10 * DP_NS_PER_S, DP_STAT_COUNT, 0};
+static struct dp_rule rule = {.name = "steps",
+	.kind = DP_RULE_ABOVE,
+	.severity = DP_SEVERITY_INFO,
+	.field = -1,
+	.window = -1,
+	.threshold = 1.5,
+	.count = 1,
+	.of_score = true,
+	.label = -1};
 static struct dp_stream stream = {.name = "s",
 	.number = 1,
 	.field_count = 1,
+	.window_count = 1,
+	.rule_count = 1,
 	.lateness_ns = DP_NS_PER_S,
 	.max_skew_ns = 3600 * DP_NS_PER_S,
 	.idle_ns = 3600 * DP_NS_PER_S,
 	.forget_ns = 7200 * DP_NS_PER_S,
-	.fields = &field};
+	.fields = &field,
+	.windows = &window,
+	.rules = &rule};
+static struct linear_stream linear;
 static struct dp_stream_set set = {.count = 1, .streams = &stream};
 static const struct dp_input input = {.format = DP_FORMAT_BINARY};
 
@@ -52,7 +69,12 @@ struct thread {
 
 static struct dp_worker *workers;
 static struct thread threads[WORKERS];
-static uint64_t next_heard[WORKERS * SENSORS], heard;
+/* Of a sensor, by what was heard of it. */
+static struct {
+	uint64_t next, readings, alerts;
+	float before;
+} sensors[WORKERS * SENSORS];
+static uint64_t heard;
 
 static struct dp_now clock_now(void)
 {
@@ -65,6 +87,12 @@ static struct dp_now clock_now(void)
 }
 
 /* ---- the socket ---- */
+
+/* What a sensor's datagrams hold, in turn. */
+static float value_of(uint64_t sequence)
+{
+	return (float)(sequence % 2);
+}
 
 /* Datagram number n of that socket: sensor n % SENSORS of it, numbered. */
 static uint32_t encode(struct thread *t, uint32_t n, uint8_t *out)
@@ -79,6 +107,7 @@ static uint32_t encode(struct thread *t, uint32_t n, uint8_t *out)
 		.field_count = 1,
 		.sequence = t->sequence[n % SENSORS]++,
 		.base_time_ns = START_NS};
+	const float value = value_of(head.sequence);
 	uint8_t *at = out;
 
 	memcpy(at, &head, sizeof(head));
@@ -88,6 +117,7 @@ static uint32_t encode(struct thread *t, uint32_t n, uint8_t *out)
 	for (uint8_t i = 0; i < head.count; i++, at += ROW_BYTES) {
 		memset(at, 0, ROW_BYTES);
 		at[4] = 1;
+		memcpy(at + 5, &value, sizeof(value));
 	}
 	return (uint32_t)(at - out);
 }
@@ -161,17 +191,41 @@ static void *work(void *arg)
 
 /* ---- writer ---- */
 
-/* Readings of a sensor come in the order in which they were sent, each once. */
+static uint32_t sensor_of(const struct dp_rec *rec)
+{
+	const char *id = dp_rec_sensor(rec);
+
+	return (uint32_t)((id[0] - 'A') * SENSORS + (id[1] - 'a'));
+}
+
+/* Readings of a sensor come in the order in which they were sent, each once, and so are scored. */
 static void hear_reading(const struct dp_rec_reading *r)
 {
-	const char *id = dp_rec_sensor(&r->head);
-	uint64_t *next = &next_heard[(id[0] - 'A') * SENSORS + (id[1] - 'a')];
+	uint32_t i = sensor_of(&r->head);
+	const struct dp_rec_score *score = dp_rec_scores(r);
+	const float *derived = dp_rec_derived(r), value = value_of(r->seq);
 
 	if (r->group)
-		assert(r->seq == (*next)++);
+		assert(r->seq == sensors[i].next++);
 	else
-		assert(r->seq == *next - 1);
+		assert(r->seq == sensors[i].next - 1);
+	assert(r->score_count == 1 && r->derived_count == 2 && dp_rec_values(r)[0] == value);
+	assert(derived[1] == (float)++sensors[i].readings);
+	if (sensors[i].readings == 1)
+		assert(score->flags == DP_SCORE_NONE && isnan(derived[0]));
+	else
+		assert(score->value == value + (value - sensors[i].before));
+	sensors[i].before = value;
 	heard++;
+}
+
+/* Each step up raises; what comes next clears. */
+static void hear_alert(const struct dp_rec_alert *a)
+{
+	uint32_t i = sensor_of(&a->head);
+
+	assert(a->raised == (sensors[i].alerts++ % 2 == 0));
+	assert(a->raised ? a->value == 2 : a->value == 1 || a->value == -1);
 }
 
 static void hear(void)
@@ -184,9 +238,12 @@ static void hear(void)
 			size_t cursor = 0;
 			bool bad = false;
 
-			while ((rec = dp_block_next(b, &set, &cursor, &bad)))
+			while ((rec = dp_block_next(b, &set, &cursor, &bad))) {
 				if (rec->kind == DP_REC_READING)
 					hear_reading((const struct dp_rec_reading *)rec);
+				else if (rec->kind == DP_REC_ALERT)
+					hear_alert((const struct dp_rec_alert *)rec);
+			}
 			assert(!bad);
 		}
 		dp_log_release(&workers[i].log, dp_log_taken(&workers[i].log));
@@ -202,6 +259,30 @@ static uint64_t counted(enum dp_counter which)
 	return n;
 }
 
+/* As control's threads look at them while workers count on. */
+static uint64_t scored(void)
+{
+	uint64_t n = 0;
+
+	for (uint32_t i = 0; i < WORKERS; i++)
+		n += atomic_load_explicit(
+			&workers[i].per_stream[0].scorer.stats[0].rows, memory_order_relaxed);
+	return n;
+}
+
+/* Of one row a datagram each step is an alert or its end; of two, the second row ends it. */
+static void check_alerts(void)
+{
+	for (uint32_t i = 0; i < WORKERS * SENSORS; i++) {
+		uint64_t datagrams = sensors[i].next;
+
+		if (sensors[i].readings == datagrams)
+			assert(sensors[i].alerts == datagrams - 1);
+		else
+			assert(sensors[i].alerts == datagrams / 2 * 2);
+	}
+}
+
 /* ---- main ---- */
 
 static void start(void)
@@ -210,6 +291,9 @@ static void start(void)
 	struct dp_worker_config configs[WORKERS];
 	struct dp_now now = clock_now();
 
+	linear_stream_bind(&linear, &stream,
+		(const char *[]){"t", "delta(t)", "count(t,30s)", NULL}, window.slide_ns);
+	linear.linear.weight[2] = 0; /* the count is looked at by itself */
 	stream.state_hash = dp_stream_state_hash(&stream);
 	set.hash = dp_schema_hash(&set);
 	workers = aligned_alloc(DP_CACHE_LINE, WORKERS * sizeof(*workers));
@@ -218,6 +302,7 @@ static void start(void)
 		configs[i] = (struct dp_worker_config){.index = i,
 			.workers = WORKERS,
 			.streams = &set,
+			.plans = (const struct dp_plan *const *)&linear.plan,
 			.inputs = &input,
 			.slots_max = &slots_max,
 			.sensors_max = &slots_max,
@@ -242,6 +327,7 @@ static void wait_for(enum dp_counter which, uint64_t n)
 {
 	while (counted(which) < n) {
 		hear();
+		assert(scored() <= WORKERS * (uint64_t)threads[0].sent * 3 / 2);
 		sched_yield();
 	}
 }
@@ -284,11 +370,13 @@ int main(void)
 	hear();
 	assert(counted(DP_C_DROP_STEER_FULL) == 0);
 	assert(counted(DP_C_RECORDED) == WORKERS * (uint64_t)sent * 3 / 2);
-	assert(heard == counted(DP_C_RECORDED));
+	assert(heard == counted(DP_C_RECORDED) && scored() == heard);
+	check_alerts();
 	printf("%lu readings, each once and in order\n", heard);
 	for (uint32_t i = 0; i < WORKERS; i++)
 		dp_parker_fini(&threads[i].parker);
 	dp_workers_fini(workers, WORKERS);
+	dp_plan_free(linear.plan);
 	free(workers);
 	return 0;
 }
