@@ -85,11 +85,12 @@ static void check_labels(FILE *labels)
 		char sensor[40], fault[40];
 		long long event_ns;
 		unsigned boot, seq;
-		float truth, sent;
+		float truth, sent, off;
 		int used = 0;
 
-		assert(sscanf(line, "%lld,%39[^,],%u,%u,0,temperature,%39[^,],%f,%f%n", &event_ns,
-			       sensor, &boot, &seq, fault, &truth, &sent, &used) == 7);
+		assert(sscanf(line, "%lld,%39[^,],%u,%u,0,temperature,%39[^,],%f,%f,%f%n",
+			       &event_ns, sensor, &boot, &seq, fault, &truth, &sent, &off,
+			       &used) == 8);
 		assert(!strcmp(line + used, "\n") && !strcmp(fault, "noise"));
 
 		int device = sensor[strlen(sensor) - 1] - '1';
