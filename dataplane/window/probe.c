@@ -30,32 +30,14 @@ static void look(const struct dp_window_layout *l, char *state, struct span *out
 	}
 }
 
-static float stat_of(uint32_t stat, const struct dp_merged *m)
-{
-	switch (stat) {
-	case DP_STAT_COUNT:
-		return (float)m->n;
-	case DP_STAT_MEAN:
-		return m->n > 0 ? (float)m->mean : NAN;
-	case DP_STAT_STD:
-		return m->n > 1 ? (float)sqrt(m->m2 / (m->n - 1)) : NAN;
-	case DP_STAT_MIN:
-		return isfinite(m->min) ? m->min : NAN;
-	case DP_STAT_MAX:
-		return isfinite(m->max) ? m->max : NAN;
-	default:
-		return m->last;
-	}
-}
-
-static float zscore_of(const struct dp_merged *m, float value)
+static float zscore_of(const struct dp_merged *m, uint32_t lane, float value)
 {
 	double std;
 
-	if (!(m->n > 1) || !isfinite(value))
+	if (!(m->n[lane] > 1) || !isfinite(value))
 		return NAN;
-	std = sqrt(m->m2 / (m->n - 1));
-	return std > 0 ? (float)(((double)value - m->mean) / std) : 0;
+	std = sqrt(m->m2[lane] / (m->n[lane] - 1));
+	return std > 0 ? (float)(((double)value - m->mean[lane]) / std) : 0;
 }
 
 /* Least squares through the panes' means, weighted by their counts; a second. */
@@ -94,32 +76,30 @@ void dp_window_probe(const struct dp_windows *w, char *state, const float *value
 {
 	const struct dp_probes *probes = &w->probes;
 	float *out = probes->out + (size_t)row * probes->stride;
-	struct dp_merged merged = DP_MERGED_NONE;
-	uint16_t window = UINT16_MAX, field = UINT16_MAX;
+	uint32_t window = UINT32_MAX, first = 0, lanes = 0; /* of the fields that are merged */
+	struct dp_merged merged;
 	struct span span;
-
-	span.count = 0;
 
 	for (uint32_t i = 0; i < probes->count; i++) {
 		const struct dp_probe *p = &probes->list[i];
 		const struct dp_window_layout *l = &w->layout[p->expr.window];
+		uint32_t field = p->expr.field;
 
 		if (p->expr.window != window) {
 			look(l, state, &span);
-			field = UINT16_MAX;
+			lanes = 0;
 		}
 		window = p->expr.window;
-		if (p->expr.field != field) {
-			merged = DP_MERGED_NONE;
-			for (uint32_t k = 0; k < span.count; k++)
-				dp_pane_merge(l, span.pane[k], p->expr.field, &merged);
+		if (field - first >= lanes) { /* fields rise within a window */
+			first = field;
+			lanes = dp_lanes_from(field, w->stream->field_count);
+			dp_panes_merge(l, span.pane, span.count, first, lanes, &merged);
 		}
-		field = p->expr.field;
 		if (p->expr.op == DP_EXPR_SLOPE)
 			out[p->to] = slope_of(l, &span, field);
 		else if (p->expr.op == DP_EXPR_ZSCORE)
-			out[p->to] = zscore_of(&merged, values[field]);
+			out[p->to] = zscore_of(&merged, field - first, values[field]);
 		else
-			out[p->to] = stat_of(p->expr.stat, &merged);
+			out[p->to] = dp_merged_stat(&merged, field - first, p->expr.stat);
 	}
 }

@@ -150,20 +150,14 @@ static uint32_t bits_of(float v)
 }
 
 /* A window's statistics of one field, lowest bit first; returns where the next field's go. */
-static uint32_t *put_field(uint32_t *at, uint32_t stats, const struct dp_merged *m)
+static uint32_t *put_field(uint32_t *at, uint32_t stats, const struct dp_merged *m, uint32_t lane)
 {
-	if (stats & DP_STAT_COUNT)
-		*at++ = (uint32_t)m->n;
-	if (stats & DP_STAT_MEAN)
-		*at++ = bits_of(m->n > 0 ? (float)m->mean : NAN);
-	if (stats & DP_STAT_STD)
-		*at++ = bits_of(m->n > 1 ? (float)sqrt(m->m2 / (m->n - 1)) : NAN);
-	if (stats & DP_STAT_MIN)
-		*at++ = bits_of(isfinite(m->min) ? m->min : NAN);
-	if (stats & DP_STAT_MAX)
-		*at++ = bits_of(isfinite(m->max) ? m->max : NAN);
-	if (stats & DP_STAT_LAST)
-		*at++ = bits_of(m->last);
+	for (; stats; stats &= stats - 1) {
+		uint32_t stat = stats & -stats;
+		float v = dp_merged_stat(m, lane, stat);
+
+		*at++ = stat == DP_STAT_COUNT ? (uint32_t)m->n[lane] : bits_of(v);
+	}
 	return at;
 }
 
@@ -173,7 +167,7 @@ static void close_window(const struct dp_windows *w, uint8_t window, struct dp_w
 {
 	const struct dp_window_layout *l = &w->layout[window];
 	const struct dp_pane *panes[DP_PANES_MAX];
-	uint32_t n = 0, count = 0;
+	uint32_t fields = w->stream->field_count, n = 0, count = 0;
 	struct dp_closes *out = why->out;
 	uint32_t *at;
 
@@ -187,7 +181,7 @@ static void close_window(const struct dp_windows *w, uint8_t window, struct dp_w
 	if (!n)
 		return;
 	assert(out->count < out->max);
-	assert(out->stats_max - out->stats_used >= l->words * w->stream->field_count);
+	assert(out->stats_max - out->stats_used >= l->words * fields);
 	out->list[out->count++] = (struct dp_close){
 		.row = why->row,
 		.slot = why->slot,
@@ -199,12 +193,13 @@ static void close_window(const struct dp_windows *w, uint8_t window, struct dp_w
 		.reason = (uint8_t)why->reason,
 	};
 	at = out->stats + out->stats_used;
-	for (uint32_t field = 0; field < w->stream->field_count; field++) {
-		struct dp_merged m = DP_MERGED_NONE;
+	for (uint32_t field = 0, lanes; field < fields; field += lanes) {
+		struct dp_merged m;
 
-		for (uint32_t i = 0; i < n; i++)
-			dp_pane_merge(l, panes[i], field, &m);
-		at = put_field(at, l->told, &m);
+		lanes = dp_lanes_from(field, fields);
+		dp_panes_merge(l, panes, n, field, lanes, &m);
+		for (uint32_t i = 0; i < lanes; i++)
+			at = put_field(at, l->told, &m, i);
 	}
 	out->stats_used = (uint32_t)(at - out->stats);
 }
