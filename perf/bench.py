@@ -32,6 +32,7 @@ BROKER = {"log.retention.check.interval.ms": "5000", "log.segment.delete.delay.m
 Bench = Callable[[KafkaServer, Options], Result]
 BENCHES: list[tuple[Bench, set[str]]] = [
     (compare.main_rows, {"packed", "json", "always", "telegraf"}),
+    (compare.scored, {"packed-scored", "json-scored"}),
     (compare.bursts, {"packed-bursts", "json-bursts"}),
     (compare.low_rate, {"low-rate", "low-rate-json", "low-rate-wait"}),
     (compare.latency, {"latency"}),

@@ -6,7 +6,17 @@ from functools import partial
 import telegraf
 from options import Options
 from places import KafkaServer
-from programs import Good, GoodFast, Naive, NaiveTimed, Penstock, Program, Telegraf
+from programs import (
+    LONG_WINDOW,
+    WINDOW,
+    Good,
+    GoodFast,
+    Naive,
+    NaiveTimed,
+    Penstock,
+    Program,
+    Telegraf,
+)
 from results import Result, Table, missing_row, programs_table, row
 from rounds import Series, in_turn, interleave
 from run import Load, Run, measure, measure_in_turn
@@ -49,6 +59,20 @@ class GoodJson(GoodFast):
     form = "json"
 
 
+class PackedScored(Packed):
+    """The three models of the profile sensors on every reading, and the windows they need."""
+
+    name = "packed-scored"
+    windows = (WINDOW, LONG_WINDOW)
+    models = ("status", "anomaly", "humidity")
+
+
+class JsonScored(Json):
+    name = "json-scored"
+    windows = PackedScored.windows
+    models = PackedScored.models
+
+
 def series(
     kafka: KafkaServer, options: Options, load: Load, kinds: list[type[Program]], latency: str = ""
 ) -> Series:
@@ -76,6 +100,8 @@ MAIN = {
     "good": "good peer",
     "json-patient": "json, lazy, linger 100 ms",
     "telegraf": f"Telegraf {telegraf.version()}",
+    "packed-scored": "packed, lazy, three models",
+    "json-scored": "json, lazy, three models",
 }
 
 
@@ -116,6 +142,23 @@ def main_rows(kafka: KafkaServer, options: Options) -> Result:
     result.rows = [r for r in result.rows if options.wants(r.id)]
     title = f"One reading a datagram, 100 bytes, {load.rate:,} datagrams/s"
     below = "Beside it: what the generator and the broker took of the same two cores."
+    result.tables.append(programs_table(title, found, MAIN, below))
+    return result
+
+
+def scored(kafka: KafkaServer, options: Options) -> Result:
+    load = Load(rate=options.rate, seconds=options.seconds)
+    print(f"\n== each reading scored by three models, {load.rate:,}/s")
+    kinds: list[type[Program]] = [PackedScored, JsonScored, Packed, Naive]
+    found = series(kafka, options, load, kinds)
+    result = Result()
+    what = "records per CPU second over the naive program's messages"
+    for name, aim in (("packed-scored", ">= 1.0"), ("json-scored", ">= 0.5")):
+        spread = found.compare(name, "naive", records_ratio)
+        text = f"{MAIN[name]}: {what}"
+        result.rows.append(row(name, text, spread, found.rejected(name, "naive"), aim))
+    title = f"Each reading scored by three models, {load.rate:,} datagrams/s"
+    below = "Scored: two windows, 30 s/10 s and 5 min/1 min; `packed` beside them has the first."
     result.tables.append(programs_table(title, found, MAIN, below))
     return result
 

@@ -193,6 +193,7 @@ FIELDS: list[dict[str, Any]] = [
 ]
 WINDOW = {"size": "30s", "slide": "10s"}
 LONG_WINDOW = {"size": "5m", "slide": "1m"}
+MODELS = ROOT / "deploy" / "models" / "sensors"  # of the profile sensors
 
 
 class Penstock(Program):
@@ -204,6 +205,7 @@ class Penstock(Program):
     gather = "5ms"  # most that a record waits for its block; librdkafka's linger in the peers
     linger = ""  # of the output; "", here and above: as the product comes
     windows: tuple[dict[str, str], ...] = (WINDOW,)
+    models: tuple[str, ...] = ()  # by their bundles' names
     streams = 1
 
     def __init__(self, kafka: KafkaServer | None, topic: str) -> None:
@@ -243,6 +245,7 @@ class Penstock(Program):
                 "tags": ["firmware"],
                 "lateness": "1s",
                 "windows": list(self.windows),
+                "models": [{"name": m, "file": str(MODELS / f"{m}.psm")} for m in self.models],
             }
             for i in range(self.streams)
         ]
