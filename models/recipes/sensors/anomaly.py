@@ -14,7 +14,7 @@ from sklearn.preprocessing import StandardScaler
 
 from . import inputs, metrics, transplant
 from .data import TEMPERATURE, Sensor, thinned
-from .split import runs
+from .split import runs, while_windows_hold
 
 SEED = 20240502
 COPIES = 2
@@ -169,10 +169,14 @@ def oracle(sensor: Sensor) -> NDArray[np.uint8]:
 
 
 def event_figures(views: list[View], said: list[NDArray[np.uint8]]) -> dict[str, Any]:
-    """Events found; alarms (runs of flagged readings), and of these the ones outside any event."""
-    found = total = raised = outside = 0
+    """
+    Events found; alarms (runs of flagged readings), of these the ones outside any event, and of
+    those again the ones that no window explains.
+    """
+    found = total = raised = outside = elsewhere = 0
     delays = []
     for view, flags in zip(views, said, strict=True):
+        near = while_windows_hold(view.sensor)
         for first, last in runs(view.sensor.label):
             hits = np.flatnonzero(flags[first : last + 1])
             total += 1
@@ -181,6 +185,7 @@ def event_figures(views: list[View], said: list[NDArray[np.uint8]]) -> dict[str,
         for first, last in runs(flags):
             raised += 1
             outside += not view.sensor.label[first : last + 1].any()
+            elsewhere += not near[first : last + 1].any()
     days = sum(v.sensor.days for v in views)
     return {
         "events": total,
@@ -188,6 +193,7 @@ def event_figures(views: list[View], said: list[NDArray[np.uint8]]) -> dict[str,
         "event_recall": metrics.rounded(found / total) if total else None,
         "alarms": raised,
         "alarms_outside_events": outside,
+        "alarms_elsewhere": elsewhere,
         "alarm_precision": metrics.rounded((raised - outside) / raised) if raised else None,
         "false_alarms_per_sensor_day": metrics.rounded(outside / days),
         "sensor_days": metrics.rounded(days),

@@ -38,6 +38,7 @@ class Trained:
     classes: tuple[str, ...] = ()
     unit: str = ""
     threshold: float = 0.5
+    missing: str | None = None  # as penstock_model.convert takes it
 
 
 @dataclass(frozen=True)
@@ -89,6 +90,7 @@ def write(trained: Trained, metrics: dict[str, Any], digests: dict[str, str], fo
         classes=trained.classes or None,
         unit=trained.unit,
         threshold=trained.threshold,
+        missing=trained.missing,
     )
     path = folder / f"{trained.name}.psm"
     path.write_bytes(bundle.write(made))
@@ -134,7 +136,8 @@ class Engine:
         a.wrong_leaves += int(np.sum(said.leaf != theirs.leaf))
         a.wrong_classes += int(np.sum(said.label != theirs.label))
         difference = np.abs(said.out - theirs.out)
-        a.greatest_difference = max(a.greatest_difference, float(difference.max(initial=0)))
+        a.wrong_classes += int(np.sum(np.isnan(said.out) != np.isnan(theirs.out)))
+        a.greatest_difference = max(a.greatest_difference, float(np.nanmax(difference, initial=0)))
         return said
 
     def _python(self, x: NDArray[np.float32]) -> Said:

@@ -15,8 +15,8 @@ from .data import FIELDS, HUMIDITY, TEMPERATURE, VOLTAGE, Sensor
 
 KINDS = ("stuck", "drift", "spike", "noise", "battery")
 STRENGTHS = (0.5, 1.0, 2.0, 3.0, 4.0, 6.0)
-# Judged on, never trained on: where does it begin to work?
-STRONGER = (12.0, 25.0, 50.0, 100.0)
+# Gross ones: trained on small ones alone, trees learn that whatever is wilder is weather.
+GROSS = (12.0, 25.0, 50.0, 100.0)
 CLASSES = ("ok", "degraded", "faulty")
 OK, DEGRADED, FAULTY = range(len(CLASSES))
 
@@ -65,7 +65,7 @@ def _combinations(sensor: Sensor, strengths: tuple[float, ...]) -> list[tuple[st
     for field in climate:
         for kind in ("drift", "spike", "noise"):
             found += [(kind, field, k) for k in strengths]
-        found += [("stuck", field, 0.0)] * 3  # else too rare beside six strengths of the others
+        found += [("stuck", field, 0.0)] * (len(strengths) // 2)  # else too rare beside those
     if sensor.there[VOLTAGE]:
         found += [("battery", VOLTAGE, k) for k in strengths]
     return found

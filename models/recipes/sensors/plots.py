@@ -13,7 +13,7 @@ from matplotlib.figure import Figure  # noqa: E402
 
 from . import humidity  # noqa: E402
 from .anomaly import View  # noqa: E402
-from .data import HUMIDITY, TEMPERATURE  # noqa: E402
+from .data import FIELDS, HUMIDITY, TEMPERATURE  # noqa: E402
 from .faults import KINDS, STRENGTHS  # noqa: E402
 from .split import runs  # noqa: E402
 
@@ -26,6 +26,7 @@ COLOURS = {
     "stuck": "#000000",
 }
 GREY, RED = "#8a8a8a", "#d55e00"
+LINES = {"temperature": "-", "humidity": "--", "voltage": "-", "light": ":"}
 MARKS = {"drift": "o", "spike": "s", "noise": "^", "battery": "D", "stuck": "*"}
 
 plt.rcParams.update(
@@ -47,33 +48,37 @@ def _save(figure: Figure, path: Path) -> None:
 
 def _recall_lines(ax: Axes, table: list[dict[str, Any]], key: str, chance: float) -> None:
     for kind in KINDS:
-        rows = [r for r in table if r["fault"] == kind and r["strength"] > 0]
-        if rows:
-            x, y = [r["strength"] for r in rows], [r[key] for r in rows]
-            ax.plot(x, y, color=COLOURS[kind], marker=MARKS[kind], markersize=4, label=kind)
-    stuck = [r[key] for r in table if r["fault"] == "stuck"]
-    if stuck:
-        ax.axhline(stuck[0], color=COLOURS["stuck"], lw=1, ls="--", label="stuck (has no strength)")
+        for field in FIELDS:
+            rows = [r for r in table if r["fault"] == kind and r["field"] == field]
+            rows = sorted((r for r in rows if r["strength"] > 0), key=lambda r: r["strength"])
+            if rows:
+                x, y = [r["strength"] for r in rows], [r[key] for r in rows]
+                line = {"color": COLOURS[kind], "marker": MARKS[kind], "markersize": 4}
+                ax.plot(x, y, **line, ls=LINES[field], label=f"{kind}, {field}")
+    for r in table:
+        if r["fault"] == "stuck":
+            text = f"stuck, {r['field']} (has no strength)"
+            ax.axhline(r[key], color=COLOURS["stuck"], lw=1, ls=LINES[r["field"]], label=text)
     ax.axhline(chance, color=GREY, lw=1, ls=":", label="readings that nobody broke")
     ax.axvspan(STRENGTHS[-1] * 1.4, 130, color=GREY, alpha=0.12, lw=0)
     ax.set(xscale="log", xlim=(0.4, 130), ylim=(-0.02, 1.02))
     ticks = [0.5, 1, 2, 4, 6, 12, 25, 50, 100]
     ax.set_xticks(ticks, [f"{t:g}" for t in ticks])
     ax.minorticks_off()
-    ax.set_xlabel("strength, in the sensor's own noise (sigma); grey: stronger than trained")
+    ax.set_xlabel("strength, in the sensor's own noise (sigma); grey: gross faults")
 
 
 def status(found: dict[str, Any], path: Path) -> None:
-    figure, axes = plt.subplots(1, 2, figsize=(10.5, 4.2), sharey=True, layout="constrained")
+    figure, axes = plt.subplots(1, 2, figsize=(10.5, 5.2), sharey=True, layout="constrained")
     forest = found["test"]["forest"]
-    # Stuck has no strength and stands in both tables; the stronger one's is left out.
-    table = forest["recall"] + [r for r in forest["recall_stronger"] if r["strength"] > 0]
+    # Stuck has no strength and stands in both tables; the gross one's is left out.
+    table = forest["recall"] + [r for r in forest["recall_gross"] if r["strength"] > 0]
     alarms = forest["false_alarms"]
     _recall_lines(axes[0], table, "row_recall", alarms["row_rate"])
     _recall_lines(axes[1], table, "episode_recall", alarms["stretch_rate"] or 0)
     axes[0].set(title="Share of faulty readings called not ok", ylabel="recall")
     axes[1].set(title="Share of episodes in which at least one is")
-    axes[0].legend(loc="upper left")
+    figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=4)
     _save(figure, path)
 
 
@@ -119,13 +124,14 @@ def _bars(ax: Axes, found: dict[str, Any]) -> None:
     names = sorted(site)
     kinds = {
         "trees, one model for all": [test["trees"][n]["rmse"] for n in names],
-        "trees, a model a site": [site[n] for n in names],
-        "linear": [test["linear"][n]["rmse"] for n in names],
-        "mean": [test["mean"][n]["rmse"] for n in names],
+        "linear, one for all": [test["linear"][n]["rmse"] for n in names],
+        "mean of all": [test["mean"][n]["rmse"] for n in names],
+        "trees, a model a site": [site[n]["trees"] for n in names],
+        "the site's mean": [site[n]["mean"] for n in names],
     }
-    colours = ("#0072b2", "#56b4e9", "#e69f00", GREY)
+    colours = ("#0072b2", "#e69f00", GREY, "#56b4e9", "#c8c8c8")
     for k, ((label, values), colour) in enumerate(zip(kinds.items(), colours, strict=True)):
-        ax.bar(np.arange(len(names)) + (k - 1.5) * 0.2, values, 0.19, color=colour, label=label)
+        ax.bar(np.arange(len(names)) + (k - 2) * 0.16, values, 0.15, color=colour, label=label)
     ax.set_xticks(np.arange(len(names)), names)
     ax.set(ylabel="RMSE, % relative humidity", title="By set")
     ax.legend()

@@ -7,6 +7,7 @@ versions of the libraries give the same bytes.
 """
 
 import argparse
+import hashlib
 import json
 import sys
 import time
@@ -55,6 +56,7 @@ def run(folder: Path, out: Path, penstock: Path | None, judged: bool) -> None:
         "split": split.describe(sensors),
         "models": {},
         "agreement": {},
+        "bundles_sha256": {},
     }
     (out / "split.json").write_text(plain(found["split"]))
     figures = {}
@@ -70,6 +72,8 @@ def run(folder: Path, out: Path, penstock: Path | None, judged: bool) -> None:
         write(lesson.trained, judge.in_bundle(name, result), digests, out)
         found["models"][name] |= result
         found["agreement"][name] = vars(engine.agreement)
+        content = (out / f"{name}.psm").read_bytes()
+        found["bundles_sha256"][name] = hashlib.sha256(content).hexdigest()
         say(f"{name}: judged; beside scikit-learn {found['agreement'][name]}")
         if not engine.agreement.exact:
             raise SystemExit(f"{name}: the engine and scikit-learn do not say the same")

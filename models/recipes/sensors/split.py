@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from .data import SHIPPED_SKIPS, Sensor
+from .data import NS, SHIPPED_SKIPS, Sensor
 
 TRAIN, TEST, OUTSIDE = "train", "test", "outside"
 
@@ -16,6 +16,7 @@ TRAIN, TEST, OUTSIDE = "train", "test", "outside"
 # both kinds are known to the models, and each side has one of the two events.
 EVERY, REMAINDER = 4, 2
 LABELLED_TEST = ("wsn-labelled/2", "wsn-labelled/4")
+LONGEST_WINDOW_NS = 300 * NS
 SHIPPED_FILES = {
     "wsn-labelled/1": "indoor_moteid1.csv",
     "wsn-labelled/2": "indoor_moteid2.csv",
@@ -54,6 +55,15 @@ def runs(flags: np.ndarray) -> list[tuple[int, int]]:
     edges = np.diff(np.concatenate(([0], (np.asarray(flags) != 0).astype(np.int8), [0])))
     firsts, ends = np.flatnonzero(edges == 1), np.flatnonzero(edges == -1)
     return [(int(a), int(b) - 1) for a, b in zip(firsts, ends, strict=True)]
+
+
+def while_windows_hold(sensor: Sensor) -> np.ndarray:
+    """Rows of an event, and those for which a window of five minutes still has one of it."""
+    near = np.zeros(len(sensor), bool)
+    for first, last in runs(sensor.label):
+        end = np.searchsorted(sensor.event_ns, sensor.event_ns[last] + LONGEST_WINDOW_NS)
+        near[first:end] = True
+    return near
 
 
 def events(sensors: list[Sensor]) -> list[Event]:

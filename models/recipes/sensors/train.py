@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from sklearn.pipeline import make_pipeline
 
 from . import anomaly, faults, golden, humidity, metrics, status
 from .bundles import Trained
@@ -46,7 +47,7 @@ def _golden(x: NDArray[np.float32], sensors: list[Sensor], seed: int) -> NDArray
 
 
 def train_status(sensors: list[Sensor]) -> Lesson:
-    views = status.broken_views(sensors)
+    views = status.broken_views(sensors, faults.STRENGTHS + faults.GROSS)
     choice, table = status.choose(views, FOLDS)
     x, truth = status.stack(views)
     x = x[:, choice.columns]
@@ -56,9 +57,10 @@ def train_status(sensors: list[Sensor]) -> Lesson:
     trained = Trained(
         name="status",
         inputs=choice.inputs,
-        estimator=status.fit(choice, views),
+        estimator=make_pipeline(status.fit(choice, views)),
         golden=golden.rows(x, licensed, np.random.default_rng(status.SEED)),
         classes=faults.CLASSES,
+        missing="branch",
     )
     facts = _facts(choice, table, sensors, len(truth))
     stuck_after = status.choose_rule(views)
@@ -67,6 +69,10 @@ def train_status(sensors: list[Sensor]) -> Lesson:
     ]
     facts["rule_stuck_after"] = stuck_after
     facts["leaks"] = {"mcc_of_the_set": metrics.rounded(status.mcc_of_the_set(views, FOLDS))}
+    facts["larger"] = {
+        **vars(status.LARGER),
+        "mcc": metrics.rounded(status.cross(choice, views, FOLDS, status.LARGER)),
+    }
     return Lesson(trained, choice, facts, {"stuck_after": stuck_after})
 
 

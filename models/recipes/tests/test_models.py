@@ -8,6 +8,7 @@ import pytest
 from made import sensor
 from sensors import anomaly, golden, humidity, inputs, metrics, status, transplant
 from sensors.data import HUMIDITY, TEMPERATURE
+from sensors.faults import STRENGTHS
 
 PROFILE = Path(__file__).resolve().parents[3] / "deploy" / "profiles" / "sensors.yaml"
 
@@ -82,10 +83,10 @@ def test_alarms_are_counted_once_a_run() -> None:
 
 def test_views_are_the_same_each_time() -> None:
     s = sensor(rows=600)
-    a, b = status.broken(s, 1), status.broken(s, 1)
+    a, b = (status.broken(s, 1, STRENGTHS) for _ in range(2))
     np.testing.assert_array_equal(a.x, b.x)
     np.testing.assert_array_equal(a.injected.truth, b.injected.truth)
-    assert not np.array_equal(a.injected.values, status.broken(s, 2).injected.values)
+    assert not np.array_equal(a.injected.values, status.broken(s, 2, STRENGTHS).injected.values)
 
 
 def test_a_copy_adds_what_the_event_added() -> None:
