@@ -17,9 +17,11 @@ from typing import TYPE_CHECKING, Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
+from scores import Judged, judge  # noqa: E402
 from summary import Outcome, ReadBack, read_files, read_messages, tell  # noqa: E402
 from view import Sample, Terminal, View  # noqa: E402
 from world import (  # noqa: E402
+    JUDGED,
     ROOT,
     Alerts,
     Appliance,
@@ -28,13 +30,13 @@ from world import (  # noqa: E402
     Troublemaker,
     cpu_seconds,
     fleets,
+    held_out,
 )
 
 if TYPE_CHECKING:
     from kafka import KafkaServer
 
 Json = dict[str, Any]
-DATA = ROOT / "firmware-sim" / "data"
 CREDIT = (
     "Data: Suthaharan et al. 2010, labelled wireless sensor data, CC BY 4.0 (firmware-sim/data)"
 )
@@ -100,7 +102,8 @@ class Demo:
         self.appliance = Appliance(self.build, self.folder / "state", brokers)
         self.say("starting penstockd")
         self.appliance.start()
-        self.fleets = fleets(self.appliance, self.options.data, self.options.seconds)
+        data = self.options.data or held_out(self.folder / "held-out")
+        self.fleets = fleets(self.appliance, data, self.labels, self.options.seconds)
         if self.kafka:  # the measured way is the whole way
             where = f"kafka:{self.kafka.bootstrap}/sensor-readings"
             args = self.fleets[0].args
@@ -120,8 +123,14 @@ class Demo:
 
     @property
     def credit(self) -> str:
-        shipped = self.options.data.resolve() == DATA
-        return CREDIT if shipped else f"Data: {self.options.data}"
+        return f"Data: {self.options.data}" if self.options.data else CREDIT
+
+    @property
+    def labels(self) -> Path:
+        return self.folder / "labels.csv"
+
+    def judged(self, appliance: Appliance) -> Judged:
+        return judge(appliance.records_path, self.labels, JUDGED)
 
     @property
     def devices(self) -> int:
@@ -165,6 +174,8 @@ class Demo:
             latency_of=self.fleets[0].result,
             latency_to="to a Kafka consumer" if self.kafka else "in the output file",
             back=back,
+            judged=self.judged(appliance),
+            unseen=self.options.data is None,
             status=status,
         )
         return tell(outcome, self.terminal)
@@ -229,15 +240,15 @@ def parse(args: list[str]) -> argparse.Namespace:
     parser.add_argument(
         "--data",
         type=Path,
-        default=DATA,
         metavar="DIR",
-        help="sensor data to replay (firmware-sim/data/README.md: forms)",
+        help="sensor data to replay (firmware-sim/data/README.md: forms) instead of the shipped "
+        "recordings that no model has learned from",
     )
     parser.add_argument("--seconds", type=float, default=60, metavar="N", help="60 by default")
     options = parser.parse_args(args)
     if not 5 <= options.seconds <= 86400:
         parser.error("--seconds takes 5 to 86400")
-    if not options.data.is_dir():
+    if options.data and not options.data.is_dir():
         parser.error(f"--data: {options.data} is no folder")
     return options
 

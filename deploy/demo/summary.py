@@ -3,12 +3,15 @@
 import json
 import textwrap
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from view import WIDTH_MAX, Terminal, count, named
+
+if TYPE_CHECKING:
+    from scores import Judged
 
 Json = dict[str, Any]
 
@@ -29,10 +32,15 @@ class ReadBack:
         self.ids[record["id"]] = record["kind"]
 
 
+def record_files(path: Path) -> list[Path]:
+    """A file output's files, oldest first."""
+    rotated = [p for p in path.parent.glob(path.name + ".*") if p.suffix[1:].isdigit()]
+    return [*sorted(rotated, key=lambda p: int(p.suffix[1:])), path]
+
+
 def read_files(path: Path) -> ReadBack:
-    """A file output's files, rotated ones included."""
     back = ReadBack("file")
-    for part in [*path.parent.glob(path.name + ".*"), path]:
+    for part in record_files(path):
         with part.open("rb") as f:
             for line in f:
                 back.add(line)
@@ -65,6 +73,8 @@ class Outcome:
     latency_of: Json  # result of the fleet that was measured
     latency_to: str
     back: list[ReadBack]
+    judged: "Judged"
+    unseen: bool  # no model has learned from what was streamed
     status: int  # of penstockd, at its end
 
     @property
@@ -105,9 +115,39 @@ class Outcome:
                 found.append(f"{count(back.kinds['reading'])} readings come from {back.where}")
             if back.ids.keys() != self.back[0].ids.keys() & back.ids.keys():
                 found.append(f"{back.where} has records that the file lacks")
+        if self.judged.unscored:
+            found.append(f"{count(self.judged.unscored)} readings lack a score")
         if self.status:
             found.append(f"penstockd ended with status {self.status}")
         return found
+
+
+def tell_scores(o: Outcome, row: Callable[..., None]) -> None:
+    """Of the fleet whose truth is known."""
+    j = o.judged
+    broken, found = j.not_ok
+    which = "that no model has learned from" if o.unseen else "of your own"
+    models = ", ".join(f"{name} v{version}" for name, version in j.versions.items())
+    row("readings judged", count(j.readings), f"recordings {which}, with faults; by {models}")
+    row(
+        "status, right",
+        f"{100 * j.accuracy:.1f} %",
+        f"of {count(j.judged)}, without those near a labelled event; always the commonest class: "
+        f"{100 * j.majority:.1f} %; {count(found)} of {count(broken)} broken readings found, "
+        f"{count(j.false_alarms)} whole ones called broken",
+    )
+    row(
+        "anomaly, right",
+        f"{100 * j.anomaly_accuracy:.1f} %",
+        f"of {count(sum(j.anomaly.values()))}; never: {100 * j.never:.1f} %; {j.events_found} of "
+        f"{j.events} labelled events found",
+    )
+    row(
+        "humidity, RMSE",
+        f"{j.rmse:.2f} %RH",
+        f"of {count(len(j.humidity))} whole ones, told from the other fields; the best constant "
+        f"has {j.spread:.2f}",
+    )
 
 
 def tell(o: Outcome, t: Terminal) -> bool:
@@ -165,6 +205,9 @@ def tell(o: Outcome, t: Terminal) -> bool:
     for back in o.back:
         kinds = ", ".join(f"{k}s {count(n)}" for k, n in sorted(back.kinds.items()))
         row(f"read back from {back.where}", count(len(back.ids)), f"distinct ids: {kinds}")
+
+    head("What the models said")
+    tell_scores(o, row)
 
     head("How fast")
     row(

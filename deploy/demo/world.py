@@ -19,6 +19,7 @@ from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 PROFILE = ROOT / "deploy" / "profiles" / "sensors.yaml"
+SPLIT = ROOT / "deploy" / "models" / "sensors" / "split.json"
 Json = dict[str, Any]
 
 # Kernels take 108 bytes of a Unix socket's path, and clones may lie deep.
@@ -209,7 +210,48 @@ class Fleet:
             self.process.wait()
 
 
-def fleets(appliance: Appliance, data: Path, seconds: float) -> list[Fleet]:
+def held_out(folder: Path) -> Path:
+    """A folder with those of the shipped recordings that no model has learned from."""
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    for part in json.loads(SPLIT.read_text())["demo"]["may_stream"]:
+        path = ROOT / part["file"]
+        (folder / path.name).symlink_to(path)
+    return folder
+
+
+# The fleet whose truth is known; its clocks run so many times as fast, that is a reading each five
+# seconds, as the recordings have it.
+JUDGED = "site-"
+LAPSE = 20
+# By its sensors. From what hardly leaves a sensor's own noise to what a human sees, in the middle
+# third of the run. The others are whole; the fourth replays the labelled event of its mote.
+JUDGED_SENSORS = 15
+JUDGED_FAULTS = (
+    ("stuck,field=temperature", "1-2"),
+    ("stuck,field=humidity", "5"),
+    ("noise,field=temperature,size=6", "6"),
+    ("noise,field=temperature,size=25", "7"),
+    ("noise,field=humidity,size=25", "8"),
+    ("drift,field=temperature,size=50", "9"),
+    ("drift,field=temperature,size=200", "10"),
+    ("drift,field=humidity,size=200", "11"),
+)
+
+
+def judged_fleet(common: list[str], text: list[str], labels: Path, seconds: float) -> Fleet:
+    # The recordings have temperature and humidity; nothing made up is beside them.
+    args = [*common, *text, "--fields", "temperature,humidity", "--seed", "6"]
+    args += ["--id-prefix", JUDGED, "--sensors", str(JUDGED_SENSORS), "--threads", "1"]
+    args += ["--period", f"{5 / LAPSE:g}", "--time-lapse", str(LAPSE), "--seconds", f"{seconds:g}"]
+    args += ["--labels", str(labels)]
+    for spec, sensors in JUDGED_FAULTS:
+        args += ["--fault", f"{spec},after={seconds / 3:g},for={seconds / 3:g},sensors={sensors}"]
+    what = f"JSON, {LAPSE} times as fast as the clock, with faults: what the models say is judged"
+    return Fleet("site", what, JUDGED_SENSORS, args)
+
+
+def fleets(appliance: Appliance, data: Path, labels: Path, seconds: float) -> list[Fleet]:
     """Who sends. Only the first one's network is clean: its latency is the appliance's alone."""
     binary = ["--target", f"127.0.0.1:{appliance.binary_port}", "--format", "binary"]
     text = ["--target", f"127.0.0.1:{appliance.json_port}", "--format", "json"]
@@ -278,6 +320,7 @@ def fleets(appliance: Appliance, data: Path, seconds: float) -> list[Fleet]:
             "--seed",
             "5",
         ),
+        judged_fleet(common, text, labels, seconds),
     ]
 
 
