@@ -91,6 +91,8 @@ void dp_window_probe(const struct dp_windows *w, char *state, const float *value
 		}
 		window = p->expr.window;
 		if (field - first >= lanes) { /* fields rise within a window */
+			/* a short tail as it is: begun further down, so that there are DP_LANES
+			 * of them, it costs more (perf/README.md, "Inputs from windows") */
 			first = field;
 			lanes = dp_lanes_from(field, w->stream->field_count);
 			dp_panes_merge(l, span.pane, span.count, first, lanes, &merged);
