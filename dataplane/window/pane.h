@@ -52,7 +52,10 @@ struct dp_merged {
 
 /*
  * Chan, Golub and LeVeque 1979: partials of two sets to those of their union; the pane is the
- * later. Without a branch on what is there: a field without values adds 0.
+ * later. Without a branch on what is there: a field without values adds 0. For that each field of
+ * a pane that holds a reading must be as empty_pane() in window.c leaves it until its first value
+ * comes, whoever fills the pane: mean and m2 0 (m2 is added whatever the count), min infinity,
+ * max -infinity, last NaN.
  */
 static inline __attribute__((always_inline)) void dp_pane_merge(const struct dp_window_layout *l,
 	const struct dp_pane *pane, uint32_t field, uint32_t lanes, struct dp_merged *restrict m)
