@@ -12,7 +12,7 @@ struct binder {
 	struct dp_plan *plan;
 	const struct dp_stream *s;
 	uint32_t inputs; /* of all models: an upper bound of everything */
-	bool too_many;	 /* derived inputs, and it was said */
+	bool too_many;	 /* derived inputs, and it was said of this model */
 	struct dp_plan_why *why;
 };
 
@@ -112,6 +112,7 @@ static int bind_model(struct binder *b, uint32_t model)
 					: "was trained on closed windows, not on readings");
 		return 0;
 	}
+	b->too_many = false;
 	p->inputs_max = m->input_count > p->inputs_max ? m->input_count : p->inputs_max;
 	p->outputs_max = m->output_count > p->outputs_max ? m->output_count : p->outputs_max;
 	to->expr = calloc(m->input_count, sizeof(*to->expr));

@@ -212,6 +212,50 @@ Test(scorer, all_that_does_not_fit_is_told)
 	cr_expect_eq(w.why.left_out, 2 * LINEAR_INPUTS_MAX - DP_PLAN_WHYS_MAX);
 }
 
+enum { WIDE_FIELDS = 40, WIDE_INPUTS = 160 };
+
+/* Windows' statistics of many fields: input number n of WIDE_FIELDS * 8. */
+static void make_wide_input(struct mdl_input *in, uint32_t n)
+{
+	static const char *const of[] = {
+		"mean", "std", "min", "max", "last", "count", "zscore", "slope"};
+
+	snprintf(in->expression, sizeof(in->expression), "%s(f%u,30s)", of[n % 8], n / 8);
+	cr_assert_eq(mdl_expression_parse(in->expression, &in->parsed), 0);
+	in->size_ns = 30 * S;
+	in->slide_ns = 10 * S;
+	in->missing = MDL_MISSING_REFUSED;
+}
+
+/* Who takes out the one model that was named would be told of the next only then. */
+Test(scorer, too_many_inputs_are_told_once_for_each_model)
+{
+	static const uint32_t first[MODELS] = {0, WIDE_INPUTS, WIDE_INPUTS};
+	static struct mdl_input inputs[MODELS][WIDE_INPUTS];
+	static struct dp_field fields[WIDE_FIELDS];
+
+	make_stream();
+	for (uint32_t i = 0; i < WIDE_FIELDS; i++)
+		snprintf(fields[i].name, sizeof(fields[i].name), "f%u", i);
+	w.stream.fields = fields;
+	w.stream.field_count = WIDE_FIELDS;
+	for (uint32_t m = 0; m < MODELS; m++) {
+		add_model(
+			(const char *[]){"a", "b", "c"}[m], MDL_REGRESSION, (const char *[]){NULL});
+		for (uint32_t i = 0; i < WIDE_INPUTS; i++)
+			make_wide_input(&inputs[m][i], first[m] + i);
+		w.linear[m].bundle.inputs = inputs[m];
+		w.linear[m].bundle.input_count = WIDE_INPUTS;
+	}
+	cr_assert_eq(bind(), -EINVAL);
+	cr_assert_eq(w.why.count, 2);
+	cr_expect_eq(w.why.left_out, 0);
+	for (uint32_t i = 0; i < 2; i++) {
+		cr_expect_eq(w.why.list[i].model, 1 + i);
+		cr_expect(strstr(w.why.list[i].text, "too many inputs"), "%s", w.why.list[i].text);
+	}
+}
+
 Test(scorer, models_of_windows_take_only_what_their_window_keeps)
 {
 	static const struct {
