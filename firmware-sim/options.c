@@ -358,8 +358,10 @@ static int settle_lapse(struct fws_options *o)
 {
 	double seconds = 0;
 
+	if (!(o->fleet.lapse > 1))
+		return 0;
 	for (uint32_t i = 0; i < o->phase_count; i++) {
-		if (o->fleet.lapse > 1 && o->phases[i].seconds <= 0)
+		if (o->phases[i].seconds <= 0)
 			return fws_option_wrong("time-lapse", "needs --seconds");
 		seconds += o->phases[i].seconds;
 	}
