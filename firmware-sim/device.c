@@ -147,7 +147,7 @@ static void write_label(const struct fws_fleet *fl, const struct place *at, cons
 	if (hit) {
 		float value = m->values[(size_t)at->row * c->shape->field_count + hit->field];
 
-		snprintf(values, sizeof(values), "%.9g,%.*s,%.4g", (double)hit->truth,
+		snprintf(values, sizeof(values), "%.9g,%.*s,%.9g", (double)hit->truth,
 			print_sent(sent, c->shape, value), sent, (double)hit->off);
 	}
 

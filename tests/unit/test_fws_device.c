@@ -475,6 +475,30 @@ Test(fws_device, labels_have_the_decimals_that_json_has)
 	finish(&s);
 }
 
+/* Anomalies are judged by how far off they were: an off just below a limit may not reach it. */
+Test(fws_device, labels_say_how_far_off_to_the_last_digit_of_a_float)
+{
+	struct scene s;
+	struct fws_fault fault;
+	const char *why, *at;
+	char *text;
+	size_t bytes;
+	FILE *labels = open_memstream(&text, &bytes);
+
+	prepare(&s);
+	cr_assert_eq(fws_fault_parse(&fault, "noise,size=2.9997,for=10", &s.shape, &why), 0);
+	s.config.faults = &fault;
+	s.config.fault_count = 1;
+	s.config.labels = labels;
+	begin(&s);
+	send(&s, 0, 0);
+	fclose(labels);
+	at = text;
+	cr_expect_eq(take_label(&at).off, 2.9997f, "%s", text);
+	free(text);
+	finish(&s);
+}
+
 Test(fws_device, an_id_beyond_32_bytes_is_refused)
 {
 	struct scene s;
