@@ -261,6 +261,9 @@ void oracle_sealed(struct oracle *o, const struct dp_block *b)
 	sim_check(o->sim, o->alerts_due == 0,
 		"a score in block %" PRIu64 " raises or clears an alert that is not in it",
 		b->sequence);
+	sim_check(o->sim, o->retiring == 0,
+		"block %" PRIu64 " clears an alert without a value and retires no sensor",
+		b->sequence);
 	sim_check(o->sim, left == 0, "datagram of reading unit %u is not whole in its block", unit);
 	o->sealed_readings += readings;
 	o->sealed_records += index;

@@ -71,6 +71,7 @@ struct oracle_sensor {
 		uint64_t cause[2];
 		double value;
 	} alert;
+	bool retiring; /* an alert was cleared without a value: a mark is to come with it */
 	uint64_t cause[SIM_RULES_MAX][2];
 	/* deliveries of this life, and per socket how far they have been recorded */
 	struct sim_delivery *due;
@@ -118,6 +119,7 @@ struct oracle {
 	uint64_t sealed[SIM_WORKERS_MAX]; /* highest sequence of this life */
 	uint64_t sealed_readings, sealed_records;
 	uint32_t alerts_due; /* of sensors */
+	uint32_t retiring;   /* sensors */
 	uint64_t score_alerts;
 	uint32_t seen_deliveries;
 	uint64_t in_log[DP_REC_KINDS]; /* records of the log, freed ones included */

@@ -144,7 +144,7 @@ static void forget_time(struct oracle_sensor *s)
 static void forget(struct oracle_sensor *s)
 {
 	forget_time(s);
-	s->known = s->cut = false;
+	s->known = s->cut = s->retiring = false;
 	s->before = NAN;
 	s->raised = 0;
 	s->life = 0;
@@ -408,8 +408,7 @@ static void see_score(struct oracle *o, struct oracle_sensor *s, const struct or
 static void check_score_alert(struct oracle *o, struct oracle_sensor *s,
 	const struct oracle_record *record, const struct dp_rec_alert *a)
 {
-	/* with its sensor goes what is raised, without a value */
-	if (!a->raised && isnan(a->value) && !s->alert.due)
+	if (s->retiring) /* no score is behind it */
 		return;
 	sim_check(o->sim, s->alert.due, "alert %u of sensor %u: no score %s it", a->rule,
 		record->sensor, a->raised ? "raises" : "clears");
@@ -457,6 +456,18 @@ static void reading(struct oracle *o, const struct oracle_record *record,
 		"reading %u of sensor %u: late or not", record->reading, record->sensor);
 }
 
+/* With its sensor goes what is raised, without a value: nothing else clears so. */
+static void see_clear(struct oracle *o, struct oracle_sensor *s, const struct dp_rec_alert *a)
+{
+	bool valued = a->raised || !isnan(a->value);
+
+	sim_check(o->sim, !valued || !s->retiring,
+		"alert %u of sensor %u has a value, the sensor is being retired", a->rule,
+		(uint32_t)(s - o->sensors));
+	o->retiring += !valued && !s->retiring;
+	s->retiring |= !valued;
+}
+
 static void alert(struct oracle *o, const struct oracle_record *record,
 	const struct dp_rec_alert *a, bool live)
 {
@@ -467,6 +478,7 @@ static void alert(struct oracle *o, const struct oracle_record *record,
 		sim_check(o->sim, !!(s->raised & bit) != a->raised,
 			"alert %u of sensor %u is %s twice", a->rule, record->sensor,
 			a->raised ? "raised" : "cleared");
+		see_clear(o, s, a);
 		if (o->config->streams[a->head.stream].rules[a->rule].of_score)
 			check_score_alert(o, s, record, a);
 		sim_check(o->sim,
@@ -486,6 +498,11 @@ void oracle_sensor_record(struct oracle *o, const struct oracle_record *r, const
 	(void)b;
 	sim_check(o->sim, !live || !s || !s->alert.due || rec->kind == DP_REC_ALERT,
 		"sensor %u: a score brought no alert", r->sensor);
+	sim_check(o->sim,
+		!live || !s || !s->retiring || rec->kind == DP_REC_ALERT ||
+			rec->kind == DP_REC_MARK,
+		"sensor %u: an alert was cleared without a value, and the sensor goes on",
+		r->sensor);
 	switch (rec->kind) {
 	case DP_REC_READING:
 		reading(o, r, (const struct dp_rec_reading *)rec, live);
@@ -503,6 +520,7 @@ void oracle_sensor_record(struct oracle *o, const struct oracle_record *r, const
 			check_all_closed(o, s, &o->config->streams[rec->stream]);
 			sim_check(o->sim, !s->raised,
 				"sensor %u was forgotten with an alert raised", r->sensor);
+			o->retiring -= s->retiring;
 		}
 		forget(s);
 		break;
