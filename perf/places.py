@@ -9,9 +9,9 @@ BUILD = ROOT / os.environ.get("PENSTOCK_BUILD", "build-release")
 WORK = ROOT / "build" / "bench"
 
 sys.path.insert(0, str(ROOT / "tests" / "system"))
-from kafka import KafkaServer  # noqa: E402
+from kafka import KafkaServer, cache_dir, fetch  # noqa: E402
 
-__all__ = ["BUILD", "ROOT", "WORK", "KafkaServer", "Unavailable"]
+__all__ = ["BUILD", "ROOT", "WORK", "KafkaServer", "Unavailable", "cache_dir", "fetch"]
 
 
 class Unavailable(RuntimeError):

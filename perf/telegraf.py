@@ -7,15 +7,10 @@ import shutil
 import subprocess
 from pathlib import Path
 
-from places import ROOT, Unavailable
+from places import ROOT, Unavailable, cache_dir
 
 SOURCE = ROOT / "perf" / "peers" / "telegraf"
 FILES = ("main.go", "go.mod", "go.sum")
-
-
-def _cache() -> Path:
-    home = os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
-    return Path(home) / "penstock"
 
 
 def version() -> str:
@@ -43,7 +38,7 @@ def _check_go() -> None:
 def program() -> Path:
     """The executable, after building it where it is not there. Raises Unavailable."""
     key = hashlib.sha256(b"".join((SOURCE / f).read_bytes() for f in FILES)).hexdigest()[:12]
-    path = _cache() / f"telegraf-{key}"
+    path = cache_dir() / f"telegraf-{key}"
     if path.exists():
         return path
     _check_go()

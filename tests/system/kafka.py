@@ -43,21 +43,25 @@ class Message(NamedTuple):
     headers: list[tuple[str, bytes | None]]
 
 
-def jars_dir() -> Path:
+def cache_dir() -> Path:
     home = os.environ.get("XDG_CACHE_HOME") or os.environ.get("HOME", str(ROOT / "build"))
     cache = Path(home) if os.environ.get("XDG_CACHE_HOME") else Path(home) / ".cache"
-    pom_hash = hashlib.sha256(POM.read_bytes()).hexdigest()[:12]
-    return cache / "penstock" / f"kafka-{pom_hash}"
+    return cache / "penstock"
 
 
-def fetch() -> Path:
-    """The folder of the jars, after getting them where they are not there. Raises on failure."""
-    jars = jars_dir()
+def jars_dir(pom: Path = POM) -> Path:
+    pom_hash = hashlib.sha256(pom.read_bytes()).hexdigest()[:12]
+    return cache_dir() / f"{pom.parent.name}-{pom_hash}"
+
+
+def fetch(pom: Path = POM) -> Path:
+    """The folder of its jars, after getting them where they are not there. Raises on failure."""
+    jars = jars_dir(pom)
     if jars.is_dir():
         return jars
     jars.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=jars.parent) as temp:
-        command = ["mvn", "-q", "-B", "-f", str(POM), "package", f"-Djars={temp}/jars"]
+        command = ["mvn", "-q", "-B", "-f", str(pom), "package", f"-Djars={temp}/jars"]
         subprocess.run(command, check=True, stdin=subprocess.DEVNULL)
         with contextlib.suppress(OSError):  # another clone was faster
             os.rename(f"{temp}/jars", jars)
