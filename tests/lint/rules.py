@@ -268,9 +268,11 @@ def used(tree: Tree) -> set[tuple[str, str]]:
             found |= {("meson", name) for name in MESON.findall(tree.text(path))}
         elif path.name == "go.mod":
             found |= {("go", name) for name in REQUIRE.findall(tree.text(path))}
-    found |= {("pip", name) for name in PIN.findall(tree.text("tests/requirements.txt"))}
-    pom = tree.text("tests/system/kafka/pom.xml")
-    return found | {("maven", name) for name in ARTIFACT.findall(pom)}
+        elif path.name == "requirements.txt":
+            found |= {("pip", name) for name in PIN.findall(tree.text(path))}
+        elif path.name == "pom.xml":
+            found |= {("maven", name) for name in ARTIFACT.findall(tree.text(path))}
+    return found
 
 
 def dependencies(tree: Tree) -> list[Finding]:
