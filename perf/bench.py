@@ -19,6 +19,7 @@ import machine
 import matrix
 import scenarios
 import soak
+import spark
 from options import Options
 from places import BUILD, ROOT, WORK, KafkaServer
 from results import AIMS_TITLE, Result, Table, aims_table, write_json
@@ -41,13 +42,19 @@ BENCHES: list[tuple[Bench, set[str]]] = [
     (soak.histogram, {"batches"}),
     (scenarios.scenarios, {"scenarios"}),
 ]
+# Only when asked for: half a GiB to install, and then some twenty minutes more.
+SPARK: list[tuple[Bench, set[str]]] = [
+    (spark.throughput, {"spark", "spark-json", "spark-windows", "spark-json-windows"}),
+    (spark.latency, {"spark-latency"}),
+]
 
 
 def arguments() -> argparse.Namespace:
-    ids = sorted(set().union(*(names for _, names in BENCHES)))
+    ids = sorted(set().union(*(names for _, names in BENCHES + SPARK)))
     parser = argparse.ArgumentParser(prog="./dev bench", description=__doc__)
     parser.add_argument("--only", action="append", choices=ids, default=[], help="several times")
     parser.add_argument("--quick", action="store_true", help="one short round; says little")
+    parser.add_argument("--spark", action="store_true", help="the rows beside Spark too; slow")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--rate", type=int, default=60000, help="datagrams/s of the main rows")
     parser.add_argument("--soak", metavar="10m", help="resident memory at half load, instead")
@@ -94,10 +101,13 @@ def write_readme(tables: list[Table]) -> None:
     README.write_text(f"{before}{BEGIN}\n\n{text}{END}{after}")
 
 
-def run_all(kafka: KafkaServer, options: Options) -> Result:
+def run_all(kafka: KafkaServer, options: Options, with_spark: bool) -> Result:
     result = Result()
     for bench, ids in BENCHES:
         if options.wants(*ids):
+            result.add(bench(kafka, options))
+    for bench, ids in SPARK:
+        if options.wants(*ids) if options.only else with_spark:
             result.add(bench(kafka, options))
     return result
 
@@ -120,7 +130,7 @@ def main() -> int:
             if given.soak:
                 result = soak.soak(kafka, seconds_of(given.soak))
             else:
-                result = run_all(kafka, options)
+                result = run_all(kafka, options, given.spark)
     write_json(given.out / ("soak.json" if given.soak else "main.json"), result.rows)
     head = [aims_table(result.rows)] if result.rows else []
     tables = [machine_table(), *head, *result.tables]

@@ -6,6 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent.parent
@@ -72,3 +73,35 @@ def test_a_quick_run_ends_with_its_rows(build_dir: Path, tmp_path: Path) -> None
     (row,) = json.loads((tmp_path / "main.json").read_text())
     assert FIELDS <= row.keys() and row["id"] == "packed" and row["aim"] == ">= 1.5"
     assert "lost" not in done.stdout, done.stdout
+
+
+def test_the_windows_of_spark_are_those_of_all_readings_before() -> None:
+    """Its job may not do less than it says: batches of any size give what one look back does."""
+    sys.path.append(str(ROOT / "perf" / "peers" / "spark"))
+    import scoring
+
+    rng = np.random.default_rng(7)
+    time_s = 1.7e9 + np.cumsum(rng.exponential(2, 1000))
+    values = rng.normal([20, 40, 2.5, 300], [1, 2, 0.1, 50], (1000, 4))
+    panes = scoring.Panes(first_s=time_s[0], last=values[0])
+    at = 0
+    while at < len(time_s):
+        upto = min(len(time_s), at + int(rng.integers(1, 90)))
+        panes = scoring.Panes.from_bytes(panes.to_bytes())
+        short, long, steps = panes.push(time_s[at:upto], values[at:upto])
+        for i in range(at, upto):
+            for window, count in ((short, scoring.SHORT), (long, scoring.LONG)):
+                pane = time_s[: i + 1] // scoring.PANE_S
+                seen = values[: i + 1][pane > pane[-1] - count]
+                mean, std, _, _ = window.of(0, values[at:upto, 0])
+                assert window.sums[i - at, 0] == len(seen)
+                assert np.allclose(window.low[i - at], seen.min(axis=0))
+                assert np.allclose(window.high[i - at], seen.max(axis=0))
+                assert np.allclose(mean[i - at], seen[:, 0].mean())
+                assert np.allclose(std[i - at], seen[:, 0].std(), atol=1e-4)
+            assert np.allclose(steps[i - at], values[i] - values[max(i - 1, 0)])
+        assert scoring.inputs_of_windows(values[at:upto], short, long, steps).shape == (
+            upto - at,
+            scoring.INPUTS,
+        )
+        at = upto
