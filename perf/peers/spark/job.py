@@ -249,6 +249,15 @@ class Job:
         self.query.stop()
         return "stopped"
 
+    def close(self) -> None:
+        """Waits for the JVM, which pyspark would leave behind."""
+        gateway = self.spark.sparkContext._gateway
+        self.spark.stop()
+        assert gateway is not None
+        gateway.shutdown()
+        gateway.proc.stdin.close()
+        gateway.proc.wait(timeout=15)
+
 
 def main() -> None:
     folder, brokers, kind, topic_from, topic_to = sys.argv[1:6]
@@ -258,7 +267,7 @@ def main() -> None:
         for order in sys.stdin:
             print(job.obey(order.strip()), flush=True)
     finally:
-        job.spark.stop()
+        job.close()
 
 
 if __name__ == "__main__":
