@@ -3,8 +3,9 @@
  * by themselves, one message each, for programs that read from there. Prints one line of JSON.
  *
  *   sensors=1000  partitions=1  rate=0 (messages/s, 0: as fast as it goes)  count=100000
+ *   linger=0 (ms, of paced messages)
  *
- * Paced messages leave at once (no linger) and have the time at which they do; the others have
+ * Paced messages have the time at which they are produced; the others wait 20 ms at most and have
  * times 1/60,000 s apart, so that event time goes on as it does under the load of the bench.
  */
 #include <errno.h>
@@ -26,6 +27,7 @@ struct producer {
 	rd_kafka_topic_t *topic;
 	uint64_t count, delivered;
 	uint32_t partitions;
+	const char *linger_ms;
 	double rate;
 };
 
@@ -51,6 +53,8 @@ static void option(struct producer *p, const char *key, const char *value)
 		p->partitions = (uint32_t)atoi(value);
 	else if (!strcmp(key, "rate"))
 		p->rate = atof(value);
+	else if (!strcmp(key, "linger"))
+		p->linger_ms = value;
 	else if (!strcmp(key, "count"))
 		p->count = strtoull(value, NULL, 10);
 	else
@@ -79,7 +83,7 @@ static void open_producer(struct producer *p, const char *brokers, const char *t
 	char error[256];
 
 	set(conf, "bootstrap.servers", brokers);
-	set(conf, "linger.ms", p->rate > 0 ? "0" : "20");
+	set(conf, "linger.ms", p->rate > 0 ? p->linger_ms : "20");
 	set(conf, "queue.buffering.max.messages", "1000000");
 	rd_kafka_conf_set_dr_msg_cb(conf, delivered);
 	rd_kafka_conf_set_opaque(conf, p);
@@ -117,7 +121,8 @@ int main(int argc, char **argv)
 	struct producer p = {
 		.load = {.form = PF_JSON, .sensors = 1000, .readings = 1, .streams = 1},
 		.count = 100000,
-		.partitions = 1};
+		.partitions = 1,
+		.linger_ms = "0"};
 	int64_t start, now;
 	double took;
 
