@@ -1,5 +1,6 @@
 """Rows beside Spark Structured Streaming: the same readings, three models of the same size."""
 
+import json
 import os
 import shutil
 import signal
@@ -7,18 +8,19 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import machine
 import spark_install
 from compare import MAIN, JsonScored, PackedScored, p99_ms, records_ratio, times_table
 from options import Options
 from places import BUILD, WORK, KafkaServer, Unavailable
-from results import Result, missing_row, programs_table, row
-from rounds import interleave
+from results import Result, Row, missing_row, programs_table, row
+from rounds import Series, interleave
 from run import Load, Meter, Run, consumer, fresh_topic, judge, measure
 
 # Two, for Spark's two cores; one for latency, as everywhere.
@@ -28,8 +30,11 @@ AWAKE = 20000
 START_TIMEOUT_S = 300
 BATCH_TIMEOUT_S = 600
 LATENCY_RATE = 700
-LATENCY_WARM_UP_S = 30  # of load before the first round, 5 before each further one
-LATENCY_WARM_S = 5
+STEADY_RATE = 5000  # Spark keeps up with it here, and with not much more
+# Of a paced load: before the first round, before each further one.
+PACED_WARM_UP_S = 30
+PACED_WARM_S = 5
+BEHIND_MAX_S = 10  # when the load ends: some micro-batches; beyond that it does not keep up
 
 
 @dataclass
@@ -130,11 +135,12 @@ class Spark:
         self.process.stdin.flush()
         self._expect(answer, BATCH_TIMEOUT_S)
 
-    def produce(self, count: int, rate: float = 0) -> None:
+    def produce(self, count: int, rate: float = 0, linger_ms: int = 0) -> dict[str, Any]:
         command = [str(BUILD / "perf" / "penstock-produce"), self.kafka.bootstrap, self.source]
         command += [f"count={count}", f"rate={rate}", f"sensors={SENSORS}"]
-        command += [f"partitions={self.partitions}"]
-        subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+        command += [f"partitions={self.partitions}", f"linger={linger_ms}"]
+        done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
+        return json.loads(done.stdout)
 
     def scored(self) -> int:
         return sum(self.kafka.end_offsets(self.sink).values())
@@ -176,14 +182,27 @@ def running(kafka: KafkaServer, kind: str, partitions: int) -> Iterator[Spark]:
         spark.close()
 
 
-def meter(spark: Spark) -> tuple[Meter, dict[str, float]]:
+def meter(spark: Spark) -> Meter:
     assert spark.kafka.process is not None
     cpu_s = Descendants.of(spark.pid).cpu_s
     times = os.times()
     harness_s = times.user + times.system + times.children_user + times.children_system
     broker_s = machine.process_cpu_s(spark.kafka.process.pid)
-    now = machine.Instant.now()
-    return Meter(now, sum(cpu_s.values()), cpu_s, broker_s, harness_s), cpu_s
+    return Meter(machine.Instant.now(), sum(cpu_s.values()), cpu_s, broker_s, harness_s)
+
+
+def run_of(program: str, count: int, before: Meter, after: Meter) -> Run:
+    took = after.machine.time_s - before.machine.time_s
+    return Run(
+        program=program,
+        readings=count,
+        datagrams=count,
+        cpu_s=after.program_s - before.program_s,
+        seconds=took,
+        load_cores=0,
+        broker_cores=(after.broker_s - before.broker_s) / took,
+        threads={name: s - before.threads.get(name, 0) for name, s in after.threads.items()},
+    )
 
 
 def score_all(spark: Spark, count: int) -> Run:
@@ -193,97 +212,184 @@ def score_all(spark: Spark, count: int) -> Run:
     spark.order("rest", "done")
     spark.produce(count)
     had = spark.scored()
-    before, used_before = meter(spark)
+    before = meter(spark)
     spark.order("rest", "done")
-    after, used = meter(spark)
-    took = after.machine.time_s - before.machine.time_s
-    run = Run(
-        program=spark.kind,
-        readings=count,
-        datagrams=count,
-        cpu_s=after.program_s - before.program_s,
-        seconds=took,
-        load_cores=0,
-        broker_cores=(after.broker_s - before.broker_s) / took,
-        threads={name: s - used_before.get(name, 0) for name, s in used.items()},
-    )
+    after = meter(spark)
+    run = run_of(spark.kind, count, before, after)
     run.rejected = judge(run, Load(rate=0), before, after, 0)
     if spark.scored() - had != count:
         run.rejected = f"{spark.scored() - had} of {count} were scored"
     return run
 
 
+class Pace(NamedTuple):
+    """How Spark gets what it scores as it comes."""
+
+    mode: str  # an order of job.py
+    rate: int
+    linger_ms: int = 0  # of who puts it into Kafka
+    latency: bool = False  # a consumer reads beside it
+
+
+LIVE = Pace("live", LATENCY_RATE, latency=True)
+CONTINUOUS = LIVE._replace(mode="continuous")
+STEADY = Pace("steady", STEADY_RATE, linger_ms=5)
+
+
+def score_paced(spark: Spark, pace: Pace, seconds: float, warm_s: float) -> Run:
+    watching = consumer(spark.kafka, spark.sink) if pace.latency else nullcontext({})
+    with watching as watched:
+        had = spark.scored()
+        spark.order(pace.mode, "started")
+        try:
+            time.sleep(3)  # until it reads from the topic's present end
+            warm, count = int(pace.rate * warm_s), int(pace.rate * seconds)
+            spark.produce(warm, pace.rate, pace.linger_ms)
+            arrived = _wait(spark, had + warm)
+            if watched:
+                os.kill(watched["pid"], signal.SIGUSR1)
+            beside_s = machine.process_cpu_s(watched["pid"]) if watched else 0
+            before = meter(spark)
+            sent = spark.produce(count, pace.rate, pace.linger_ms)
+            arrived = _wait(spark, had + warm + count) and arrived
+            after = meter(spark)
+            beside_s = machine.process_cpu_s(watched["pid"]) - beside_s if watched else 0
+        finally:
+            spark.order("stop", "stopped")
+    run = run_of(pace.mode, count, before, after)
+    behind_s = run.seconds - sent["seconds"]
+    run.seconds, run.load_cores = sent["seconds"], sent["cpu_s"] / sent["seconds"]
+    run.latency = watched
+    run.rejected = judge(run, Load(rate=pace.rate, seconds=seconds), before, after, beside_s)
+    if behind_s > BEHIND_MAX_S:
+        run.rejected = f"{behind_s:.0f} s behind"
+    if not arrived:
+        run.rejected = "not all was delivered"
+    return run
+
+
+def _wait(spark: Spark, until: int) -> bool:
+    deadline = time.monotonic() + 30
+    while spark.scored() < until:
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.1)
+    return True
+
+
 # --- records per CPU second ---------------------------------------------------------------------
 
 KINDS = {
-    "map": "Spark, inputs of the reading, scikit-learn in mapInArrow",
-    "ml": "Spark, inputs of the reading, Spark ML in the JVM",
-    "windows": "Spark, inputs of windows too",
+    "windows": "Spark, the same work: inputs of windows too",
+    "map": "Spark, less work: inputs of the reading only",
 }
-KINDEST = "map"
+NAMES = {f"spark-{kind}": what for kind, what in KINDS.items()}
+NAMES |= {kind.name: MAIN[kind.name] for kind in (PackedScored, JsonScored)}
 
 
-def sessions(
-    stack: ExitStack, kafka: KafkaServer, options: Options, count: int
-) -> dict[str, Callable[[], Run]]:
-    """Spark's programs, warm; those that cannot run say so when they are called."""
-    found: dict[str, Callable[[], Run]] = {}
-    for kind in KINDS:
-        name = f"spark-{kind}"
-        try:
-            spark = stack.enter_context(running(kafka, kind, PARTITIONS))
-        except Unavailable as why:
-            found[name] = partial(_raise, Unavailable(str(why)))
+class Claim(NamedTuple):
+    id: str
+    ours: str
+    kind: str
+    text: str
+    aim: str | None = None
+
+
+SAME = "that does the same work, inputs of windows too"
+LESS = "that does less than we do: inputs of the reading only, no windows"
+BULK = "; it drains big batches at full speed, kindest to it: it does not stream then"
+PACED = f"; both at {STEADY_RATE:,}/s, it in micro-batches as they come"
+BULK_CLAIMS = [
+    Claim("spark", "packed-scored", "windows", SAME + BULK, ">= 25"),
+    Claim("spark-json", "json-scored", "windows", SAME + BULK, ">= 15"),
+    Claim("spark-map", "packed-scored", "map", LESS + BULK),
+    Claim("spark-map-json", "json-scored", "map", LESS + BULK),
+]
+STEADY_CLAIMS = [
+    Claim("spark-steady", "packed-scored", "windows", SAME + PACED),
+    Claim("spark-steady-json", "json-scored", "windows", SAME + PACED),
+]
+BROKER = "The broker's CPU, shown beside it, is in no ratio."
+
+
+def rows_of(claims: list[Claim], found: Series | Unavailable) -> list[Row]:
+    rows = []
+    for claim in claims:
+        text = f"{MAIN[claim.ours]}: records per CPU second over those of Spark "
+        text += f"{spark_install.version()} {claim.text}"
+        if isinstance(found, Unavailable):
+            rows.append(missing_row(claim.id, text, claim.aim, str(found)))
             continue
-        began = time.monotonic()
-        for _ in range(1 if options.quick else 2):
-            run = score_all(spark, count)
-        print(
-            f"   {name}: warm after {time.monotonic() - began:.0f} s, {run.us_each:.1f} us each",
-            flush=True,
-        )
-        found[name] = partial(score_all, spark, count)
-    return found
+        peer = f"spark-{claim.kind}"
+        spread = found.compare(claim.ours, peer, records_ratio)
+        rows.append(row(claim.id, text, spread, found.rejected(claim.ours, peer), claim.aim))
+    return rows
 
 
-def _raise(why: Exception) -> Run:
-    raise why
+def beside_spark(
+    kafka: KafkaServer,
+    load: Load,
+    rounds: int,
+    warm_up: Callable[[Spark], Run],
+    score: Callable[[Spark], Run],
+) -> Series | Unavailable:
+    """Rounds of both kinds of Spark, whose sessions stay up, and both forms of ours."""
+    with ExitStack() as stack:
+        programs: dict[str, Callable[[], Run]] = {
+            kind.name: partial(measure, kafka, kind, load) for kind in (PackedScored, JsonScored)
+        }
+        for kind in KINDS:
+            try:
+                spark = stack.enter_context(running(kafka, kind, PARTITIONS))
+            except Unavailable as why:
+                return why
+            began = time.monotonic()
+            us_each = warm_up(spark).us_each
+            took = time.monotonic() - began
+            print(f"   spark-{kind}: warm after {took:.0f} s, {us_each:.1f} us each", flush=True)
+            programs[f"spark-{kind}"] = partial(score, spark)
+        return interleave(programs, rounds, print)
 
 
-def throughput(kafka: KafkaServer, options: Options) -> Result:
+def result_of(claims: list[Claim], found: Series | Unavailable, title: str, below: str) -> Result:
+    result = Result(rows_of(claims, found))
+    if isinstance(found, Series):
+        below = f"Spark's threads: its processes. {below} {BROKER}"
+        result.tables.append(programs_table(title, found, NAMES, below))
+    return result
+
+
+def bulk(kafka: KafkaServer, options: Options) -> Result:
     load = Load(rate=options.rate, seconds=options.seconds)
     count = 30000 if options.quick else 1200000
     print(f"\n== beside Spark {spark_install.version()}, three models on every reading")
-    with ExitStack() as stack:
-        programs = sessions(stack, kafka, options, count)
-        programs |= {
-            kind.name: partial(measure, kafka, kind, load) for kind in (PackedScored, JsonScored)
-        }
-        found = interleave(programs, options.fewer().rounds, print)
-    result = Result()
-    of = "inputs of the reading only, in Python" if KINDEST == "map" else KINDS[KINDEST]
-    for name, ours, peer, aim, what in (
-        ("spark", "packed-scored", KINDEST, ">= 25", of),
-        ("spark-json", "json-scored", KINDEST, ">= 15", of),
-        ("spark-windows", "packed-scored", "windows", None, "the same work, windows too"),
-        ("spark-json-windows", "json-scored", "windows", None, "the same work, windows too"),
-    ):
-        peer = f"spark-{peer}"
-        text = f"{MAIN[ours]}: records per CPU second over those of Spark "
-        text += f"{spark_install.version()}, {what}"
-        if peer in found.missing:
-            result.rows.append(missing_row(name, text, aim, found.missing[peer]))
-            continue
-        spread = found.compare(ours, peer, records_ratio)
-        result.rows.append(row(name, text, spread, found.rejected(ours, peer), aim))
-    names = {f"spark-{kind}": what for kind, what in KINDS.items()}
-    names |= {name: MAIN[name] for name in ("packed-scored", "json-scored")}
-    title = "Each reading scored by three models, beside Spark"
-    below = (
-        "Spark's threads: its processes. It takes all that it can get, penstockd what it is sent."
+
+    def warm_up(spark: Spark) -> Run:
+        runs = [score_all(spark, count) for _ in range(1 if options.quick else 2)]
+        return runs[-1]
+
+    found = beside_spark(
+        kafka, load, options.fewer().rounds, warm_up, lambda spark: score_all(spark, count)
     )
-    result.tables.append(programs_table(title, found, names, below))
-    return result
+    title = "Each reading scored by three models, beside Spark"
+    below = "It drains big batches at full speed; penstockd takes what it is sent."
+    return result_of(BULK_CLAIMS, found, title, below)
+
+
+def steady(kafka: KafkaServer, options: Options) -> Result:
+    load = Load(rate=STEADY_RATE, seconds=2 * options.seconds)
+    print(f"\n== the same at {STEADY_RATE:,}/s, as it comes")
+    warm_s = 2 if options.quick else PACED_WARM_UP_S
+    found = beside_spark(
+        kafka,
+        load,
+        options.fewer().rounds,
+        lambda spark: score_paced(spark, STEADY, 2, warm_s),
+        lambda spark: score_paced(spark, STEADY, load.seconds, PACED_WARM_S),
+    )
+    title = f"Each reading scored by three models, beside Spark, {STEADY_RATE:,} readings/s"
+    below = "It streams in micro-batches, the next as soon as one is done."
+    return result_of(STEADY_CLAIMS, found, title, below)
 
 
 # --- latency ------------------------------------------------------------------------------------
@@ -304,59 +410,13 @@ class ScoredLazy(ScoredAsItComes):
     sync = "lazy"
 
 
-MODES = {"spark-live": "live", "spark-continuous": "continuous"}
-NAMES = {
+MODES = {"spark-live": LIVE, "spark-continuous": CONTINUOUS}
+LATENCY_NAMES = {
     "scored-always": "penstockd as it comes, three models",
     "scored-lazy": "the same, journal lazy",
     "spark-live": "Spark in micro-batches, inputs of the reading",
     "spark-continuous": "Spark in continuous mode, inputs of the reading",
 }
-
-
-def score_paced(spark: Spark, mode: str, seconds: float, warm_s: float) -> Run:
-    with consumer(spark.kafka, spark.sink) as watched:
-        had = spark.scored()
-        spark.order(mode, "started")
-        try:
-            time.sleep(3)  # until it reads from the topic's present end
-            warm = int(LATENCY_RATE * warm_s)
-            spark.produce(warm, LATENCY_RATE)
-            arrived = _wait(spark, had + warm)
-            os.kill(watched["pid"], signal.SIGUSR1)
-            before, used_before = meter(spark)
-            count = int(LATENCY_RATE * seconds)
-            beside_s = machine.process_cpu_s(watched["pid"])
-            spark.produce(count, LATENCY_RATE)
-            arrived = _wait(spark, had + warm + count) and arrived
-            after, used = meter(spark)
-            beside_s = machine.process_cpu_s(watched["pid"]) - beside_s
-        finally:
-            spark.order("stop", "stopped")
-    took = after.machine.time_s - before.machine.time_s
-    run = Run(
-        program=mode,
-        readings=count,
-        datagrams=count,
-        cpu_s=after.program_s - before.program_s,
-        seconds=took,
-        load_cores=0,
-        broker_cores=(after.broker_s - before.broker_s) / took,
-        threads={name: s - used_before.get(name, 0) for name, s in used.items()},
-        latency=watched,
-    )
-    run.rejected = judge(run, Load(rate=0), before, after, beside_s)
-    if not arrived:
-        run.rejected = "not all was delivered"
-    return run
-
-
-def _wait(spark: Spark, until: int) -> bool:
-    deadline = time.monotonic() + 30
-    while spark.scored() < until:
-        if time.monotonic() > deadline:
-            return False
-        time.sleep(0.1)
-    return True
 
 
 def latency(kafka: KafkaServer, options: Options) -> Result:
@@ -370,20 +430,20 @@ def latency(kafka: KafkaServer, options: Options) -> Result:
             spark = stack.enter_context(running(kafka, "ml", 1))
         except Unavailable as why:
             return Result([missing_row("spark-latency", text, "<= 0.1", str(why))])
-        warm_s = 2 if options.quick else LATENCY_WARM_UP_S
-        for mode in MODES.values():
-            score_paced(spark, mode, 2, warm_s)
+        warm_s = 2 if options.quick else PACED_WARM_UP_S
+        for pace in MODES.values():
+            score_paced(spark, pace, 2, warm_s)
         programs: dict[str, Callable[[], Run]] = {
             kind.name: partial(measure, kafka, kind, load, True) for kind in kinds
         }
-        for name, mode in MODES.items():
-            programs[name] = partial(score_paced, spark, mode, load.seconds, LATENCY_WARM_S)
-        found = interleave(programs, options.rounds, print)
+        for name, pace in MODES.items():
+            programs[name] = partial(score_paced, spark, pace, load.seconds, PACED_WARM_S)
+        found = interleave(programs, options.fewer().rounds, print)
     p99 = {name: found.spread(name, p99_ms) for name in MODES}
     best = min(MODES, key=lambda n: p99[n].median if p99[n] else float("inf"))
     spread = found.compare("scored-always", best, lambda a, b: p99_ms(a) / p99_ms(b))
     rejected = found.rejected("scored-always", best)
     result = Result([row("spark-latency", text, spread, rejected, "<= 0.1")])
     title = f"Send to consumer, {LATENCY_RATE} readings/s scored by three models"
-    result.tables.append(times_table(title, found, "total", NAMES))
+    result.tables.append(times_table(title, found, "total", LATENCY_NAMES))
     return result

@@ -13,7 +13,8 @@ ROOT = Path(__file__).resolve().parent.parent.parent
 sys.path.append(str(ROOT / "perf"))
 
 import bench  # noqa: E402
-from results import Row, Table  # noqa: E402
+import spark  # noqa: E402
+from results import Row, Table, aims_table  # noqa: E402
 from rounds import Series, Spread, interleave  # noqa: E402
 from run import Run  # noqa: E402
 
@@ -62,6 +63,31 @@ def test_only_what_lies_between_the_marks_is_written(
     text = readme.read_text()
     assert text.startswith("before\n") and text.endswith("\nafter\n")
     assert "| 1 |" in text and "old" not in text
+
+
+def test_rows_and_tables_that_a_run_did_not_make_stay(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    readme = tmp_path / "README.md"
+    readme.write_text(f"{bench.BEGIN}\n{bench.END}\n")
+    monkeypatch.setattr(bench, "README", readme)
+    claims = [*spark.BULK_CLAIMS, *spark.STEADY_CLAIMS]
+    rows = [Row("packed", "", 1.6, 1.6, 1.6, 1, 0, None)] + spark.rows_of(claims, Series())
+    bench.write_readme([aims_table(rows), Table("Others", ["a"], [["1"]])])
+    peers = {name: run_of(name, 30) for name in spark.NAMES if name.startswith("spark")}
+    found = Series([peers | {name: run_of(name, 1) for name in ("packed-scored", "json-scored")}])
+    result = spark.result_of(spark.BULK_CLAIMS, found, "Beside", "")
+    for _ in range(2):
+        bench.write_readme([aims_table(result.rows), *result.tables])
+    text = readme.read_text()
+    assert [line.split("`")[1] for line in text.splitlines() if line.startswith("| `")] == [
+        *("packed", "spark", "spark-json", "spark-map", "spark-map-json"),
+        *("spark-steady", "spark-steady-json"),
+    ]
+    assert text.count("**30.00**") == 4 and text.count("no round counts") == 2
+    assert [line for line in text.splitlines() if line.startswith("### ")] == [
+        *("### Against the aims", "### Others", "### Beside"),
+    ]
 
 
 def test_a_quick_run_ends_with_its_rows(build_dir: Path, tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 KIND is `map`, `ml` or `windows` (README.md). Each line of stdin is an order, answered by a line:
   rest           scores what the topic holds and has not been scored yet: "done"
   live           scores what comes from now on, in micro-batches: "started"
+  steady         the same; scores wait 5 ms for each other on their way to Kafka: "started"
   continuous     the same in Spark's continuous mode (`ml` alone)
   stop           ends the one or the other: "stopped"
 """
@@ -33,6 +34,7 @@ from pyspark.sql.streaming.state import GroupState, GroupStateTimeout
 BATCH_READINGS = 600000  # of `rest`: kind to Spark, for each batch has a price of its own
 ARROW_READINGS = 20000
 CONTINUOUS_EPOCH = "1 second"
+LINGER_MS = 5  # where nobody waits
 
 SCHEMA = "sensor string, time bigint, " + ", ".join(f"{f} double" for f in scoring.FIELDS)
 
@@ -235,12 +237,12 @@ class Job:
     def obey(self, order: str) -> str:
         fresh = f"live-{next(self.serial)}"
         if order == "rest":
-            self.start(self.all, "rest", 5, availableNow=True)
+            self.start(self.all, "rest", LINGER_MS, availableNow=True)
             assert self.query is not None
             self.query.awaitTermination()
             return "done"
-        if order == "live":
-            self.start(self.live, fresh, 0)
+        if order in ("live", "steady"):
+            self.start(self.live, fresh, LINGER_MS if order == "steady" else 0)
             return "started"
         if order == "continuous":
             self.start(self.live, fresh, 0, continuous=CONTINUOUS_EPOCH)
