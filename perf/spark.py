@@ -30,7 +30,7 @@ AWAKE = 20000
 START_TIMEOUT_S = 300
 BATCH_TIMEOUT_S = 600
 LATENCY_RATE = 700
-STEADY_RATE = 5000  # Spark keeps up with it here, and with not much more
+STEADY_RATE = 5000  # Spark keeps up with it here; at twice that both cores are full
 # Of a paced load: before the first round, before each further one.
 PACED_WARM_UP_S = 30
 PACED_WARM_S = 5
