@@ -13,7 +13,7 @@ Floats = NDArray[np.float64]
 
 FIELDS = ("temperature", "humidity", "voltage", "light")
 TEMPERATURE, HUMIDITY, VOLTAGE, LIGHT = range(4)
-STATUS, ANOMALY, HUMIDITY_EXPECTED = 13, 12, 14  # inputs of each model, in this order in a row
+STATUS, ANOMALY, HUMIDITY_EXPECTED = 16, 12, 14  # inputs of each model, in this order in a row
 INPUTS = STATUS + ANOMALY + HUMIDITY_EXPECTED
 TREES, DEPTH, ROWS, SEED = 20, 5, 20000, 1
 
@@ -155,6 +155,7 @@ def inputs_of_windows(
         status += [steps[:, f], zscore, std, slope]
         if f != VOLTAGE:
             _, std_short, zscore_short, slope_short = short.of(f, values[:, f])
+            status += [std_short]
             anomaly += [std_short, std, slope_short, slope, zscore_short, zscore]
     f = TEMPERATURE
     mean_short, std_short, _, _ = short.of(f, values[:, f])
@@ -163,7 +164,7 @@ def inputs_of_windows(
     expected += [mean, long.low[:, f], long.high[:, f], std, slope, steps[:, f]]
     light = long.of(LIGHT, values[:, LIGHT])[0]
     expected += [values[:, LIGHT], light, long.high[:, LIGHT]]
-    x[:] = np.stack([*status, long.sums[:, 0], *anomaly, *expected], axis=1)
+    x[:] = np.stack([*status, long.sums[:, 0], short.sums[:, 0], *anomaly, *expected], axis=1)
     return x
 
 
