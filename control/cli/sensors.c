@@ -152,6 +152,24 @@ static void print_values(const json_t *values)
 	}
 }
 
+/* What each model says: its class and probability, its value, or that it says nothing. */
+static void print_scores(const json_t *scores)
+{
+	const char *name;
+	json_t *s;
+
+	json_object_foreach((json_t *)scores, name, s)
+	{
+		if (json_object_get(s, "label"))
+			printf(" %s=%s(%.3g)", name, cli_text(s, "label"),
+				cli_real(s, "probability"));
+		else if (json_object_get(s, "value"))
+			printf(" %s=%g", name, cli_real(s, "value"));
+		else
+			printf(" %s=-", name);
+	}
+}
+
 static void print_record(const char *text, size_t bytes)
 {
 	json_t *r = json_loadb(text, bytes, 0, NULL);
@@ -165,10 +183,11 @@ static void print_record(const char *text, size_t bytes)
 	if (json_is_object(member(r, "window")))
 		printf(" %s count=%lld", cli_text(member(r, "window"), "name"),
 			(long long)cli_int(member(r, "window"), "count"));
+	print_scores(member(r, "scores"));
 	if (json_is_object(member(r, "alert")))
-		printf(" %s %s value=%g", cli_text(member(r, "alert"), "state"),
-			cli_text(member(r, "alert"), "rule"),
-			cli_real(member(r, "alert"), "value"));
+		printf(" %s %s value=%g limit=%g", cli_text(member(r, "alert"), "state"),
+			cli_text(member(r, "alert"), "rule"), cli_real(member(r, "alert"), "value"),
+			cli_real(member(r, "alert"), "threshold"));
 	if (json_is_object(member(r, "gap")))
 		printf(" %s count=%lld", cli_text(member(r, "gap"), "reason"),
 			(long long)cli_int(member(r, "gap"), "count"));

@@ -83,6 +83,19 @@ static void print_stream(const struct ctl_config *c, const struct dp_stream *s, 
 		(double)bytes * c->limits.sensors_max[s->index] / (1 << 20));
 }
 
+static void print_models(const struct ctl_config *c, FILE *out)
+{
+	uint32_t bundle = 0;
+
+	for (uint32_t i = 0; i < c->streams.count; i++) {
+		const struct dp_stream *s = &c->streams.streams[i];
+
+		for (uint32_t k = 0; k < s->model_count; k++, bundle++)
+			fprintf(out, "model %s of %s: %s, version %u\n", s->models[k].name, s->name,
+				s->models[k].file, c->models->bundles[bundle]->version);
+	}
+}
+
 void ctl_config_print(const struct ctl_config *c, FILE *out)
 {
 	char text[CTL_SCALAR_TEXT_BYTES];
@@ -93,6 +106,8 @@ void ctl_config_print(const struct ctl_config *c, FILE *out)
 	fputc('\n', out);
 	for (uint32_t i = 0; i < c->streams.count; i++)
 		print_stream(c, &c->streams.streams[i], out);
+	if (c->models)
+		print_models(c, out);
 	for (uint32_t i = 0; i < c->input_count; i++)
 		fprintf(out, "input %s: udp %s, %s%s%s\n", c->inputs[i].name,
 			c->inputs[i].listen.text,

@@ -36,6 +36,25 @@ static bool take_labels(struct ctl_cx *cx, struct dp_stream *s, struct mdl_bundl
 	return true;
 }
 
+enum { CLASSES_BYTES = 200 };
+
+/* "ok, degraded, faulty", as many as there is room for. */
+static const char *class_names(
+	const struct dp_stream *s, const struct dp_model *m, char text[CLASSES_BYTES])
+{
+	size_t used = 0;
+
+	for (uint16_t i = 0; i < m->label_count; i++) {
+		const char *label = s->labels[m->label_at + i].text;
+
+		if (used + strlen(label) + sizeof(", ...") > CLASSES_BYTES)
+			return strcat(text, ", ...");
+		used += (size_t)snprintf(
+			text + used, CLASSES_BYTES - used, "%s%s", i ? ", " : "", label);
+	}
+	return text;
+}
+
 static void resolve_class(struct ctl_cx *cx, const struct dp_stream *s, struct dp_rule *r)
 {
 	const struct dp_model *m = &s->models[r->model];
@@ -50,9 +69,11 @@ static void resolve_class(struct ctl_cx *cx, const struct dp_stream *s, struct d
 	for (uint16_t i = 0; i < m->label_count; i++)
 		if (strcmp(s->labels[m->label_at + i].text, r->class_name) == 0)
 			r->label = (int16_t)(m->label_at + i);
-	if (r->label < 0)
-		ctl_fail_at(
-			cx, r->class_name, "model %s has no class \"%s\"", m->name, r->class_name);
+	if (r->label < 0 && !m->label_count)
+		ctl_fail_at(cx, r->class_name, "model %s says a value, not classes", m->name);
+	else if (r->label < 0)
+		ctl_fail_at(cx, r->class_name, "model %s has no class \"%s\"; it has %s", m->name,
+			r->class_name, class_names(s, m, (char[CLASSES_BYTES]){0}));
 }
 
 static void bind_stream(struct ctl_cx *cx, struct dp_stream *s, struct mdl_bundle *const *bundles)

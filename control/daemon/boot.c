@@ -52,6 +52,19 @@ static void close_config(struct ctl_daemon *d)
 	d->config = NULL;
 }
 
+static void log_models(const struct ctl_config *c)
+{
+	uint32_t bundle = 0;
+
+	for (uint32_t i = 0; c->models && i < c->streams.count; i++) {
+		const struct dp_stream *s = &c->streams.streams[i];
+
+		for (uint32_t k = 0; k < s->model_count; k++, bundle++)
+			ctl_log(CTL_INFO, "model %s of %s: %s, version %u", s->models[k].name,
+				s->name, s->models[k].file, c->models->bundles[bundle]->version);
+	}
+}
+
 static int open_config(struct ctl_daemon *d)
 {
 	struct ctl_errors errors = {0};
@@ -70,6 +83,7 @@ static int open_config(struct ctl_daemon *d)
 		d->options.config_path, d->config->name, d->config->workers.count,
 		d->config->workers.count == 1 ? "" : "s", d->config->streams.count,
 		d->config->streams.count == 1 ? "" : "s");
+	log_models(d->config);
 	return CTL_EXIT_OK;
 }
 

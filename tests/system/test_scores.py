@@ -269,6 +269,14 @@ def test_alerts_on_scores(penstockd: Run, scored: Config, tmp_path: Path) -> Non
     raised = next(r for r in records if r["kind"] == "reading" and r["scores"]["feel"]["class"])
     assert alerts[0]["cause"] == raised["id"]
     assert alerts[0]["value"] == pytest.approx(raised["scores"]["feel"]["probability"], rel=1e-6)
+    tail = daemon.penstock("tail", "--from", "oldest", "--no-follow").stdout
+    assert tail.count(" feel=hot(") == 2 and tail.count(" all=") == 4, tail
+    assert tail.count("raise heat value=") == 1 and " limit=0.5" in tail, tail
+    assert "model feel of " in daemon.log and "forest.psm, version " in daemon.log
+    stream["alerts"][0]["class"] = "Hot"
+    daemon.write_config()
+    done = daemon.penstock("check", str(daemon.config_path))
+    assert 'model feel has no class "Hot"; it has cold, mild, hot' in done.stderr
 
 
 def test_any_class_may_be_named_by_a_rule(penstockd: Run, scored: Config, tmp_path: Path) -> None:
@@ -343,7 +351,7 @@ def test_what_does_not_fit_is_refused_at_the_start(
     stream["alerts"] = [
         {"name": "a", "type": "above", "score": "all", "class": "hot", "threshold": 0.5}
     ]
-    refused('has no class "hot"')
+    refused("model all says a value, not classes")
     stream["alerts"][0]["score"] = "al"
     refused('there is no model "al", did you mean all?')
     del stream["alerts"]
