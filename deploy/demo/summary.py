@@ -122,6 +122,9 @@ class Outcome:
         return found
 
 
+REPORT = "deploy/models/sensors/report.md"
+
+
 def tell_scores(o: Outcome, row: Callable[..., None]) -> None:
     """Of the fleet whose truth is known."""
     j = o.judged
@@ -148,6 +151,7 @@ def tell_scores(o: Outcome, row: Callable[..., None]) -> None:
         f"of {count(len(j.humidity))} whole ones, told from the other fields; the best constant "
         f"has {j.spread:.2f}",
     )
+    row("why, and on what else", "", f"{REPORT}; most faults here are hard to see")
 
 
 def tell(o: Outcome, t: Terminal) -> bool:
